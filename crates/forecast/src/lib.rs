@@ -1,0 +1,1 @@
+//! What will sell, at what price, and what is trending.

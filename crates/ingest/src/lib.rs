@@ -1,0 +1,1 @@
+//! How data come in: one connector, one file.

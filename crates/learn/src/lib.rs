@@ -1,0 +1,1 @@
+//! How a table is learned: preparation, linear models, calibration.

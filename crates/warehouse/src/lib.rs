@@ -1,0 +1,1 @@
+//! Where data live and whether they are clean: canonical tables, cleaning, quality.
