@@ -182,7 +182,13 @@ impl ParamCheck {
     }
 
     /// Notes a fault when `ok` is false.
-    pub fn require(&mut self, ok: bool, name: &'static str, got: impl fmt::Display, allowed: &str) -> &mut Self {
+    pub fn require(
+        &mut self,
+        ok: bool,
+        name: &'static str,
+        got: impl fmt::Display,
+        allowed: &str,
+    ) -> &mut Self {
         if !ok {
             self.0.push(ParamFault::new(name, got, allowed));
         }

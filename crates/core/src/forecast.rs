@@ -27,7 +27,16 @@ impl Forecast {
         levels.retain(|l| *l > 0.0 && *l < 1.0);
         levels.sort_by(f64::total_cmp);
         levels.dedup();
-        Self { model: model.into(), freq, horizon, ids: vec![], starts: vec![], mean: vec![], levels, quantiles: vec![] }
+        Self {
+            model: model.into(),
+            freq,
+            horizon,
+            ids: vec![],
+            starts: vec![],
+            mean: vec![],
+            levels,
+            quantiles: vec![],
+        }
     }
 
     /// Adds a series: the stamp of its first forecast step, `horizon` means, and `horizon` rows of quantiles in the
@@ -128,7 +137,8 @@ impl Forecast {
     pub fn levels_of(coverages: &[f64]) -> Vec<f64> {
         // Rounded, so that 80 % asks for 0.9 and not for 0.9000000000000000222.
         let tidy = |x: f64| (x * 1e9).round() / 1e9;
-        let mut out: Vec<f64> = coverages.iter().flat_map(|c| [tidy(0.5 - c / 2.0), tidy(0.5 + c / 2.0)]).collect();
+        let mut out: Vec<f64> =
+            coverages.iter().flat_map(|c| [tidy(0.5 - c / 2.0), tidy(0.5 + c / 2.0)]).collect();
         out.sort_by(f64::total_cmp);
         out.dedup();
         out

@@ -234,10 +234,8 @@ pub fn date(stamp: Stamp) -> NaiveDate {
 
 /// The date and time of a stamp. Stamps beyond the calendar's range give its ends.
 pub fn datetime(stamp: Stamp) -> NaiveDateTime {
-    DateTime::from_timestamp(stamp, 0).map_or(
-        if stamp < 0 { NaiveDateTime::MIN } else { NaiveDateTime::MAX },
-        |d| d.naive_utc(),
-    )
+    DateTime::from_timestamp(stamp, 0)
+        .map_or(if stamp < 0 { NaiveDateTime::MIN } else { NaiveDateTime::MAX }, |d| d.naive_utc())
 }
 
 /// The stamp at midnight of a date.
@@ -254,7 +252,13 @@ pub fn parse_stamp(text: &str) -> Option<Stamp> {
             return Some(stamp(d));
         }
     }
-    for f in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M"] {
+    for f in [
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y/%m/%d %H:%M:%S",
+        "%Y/%m/%d %H:%M",
+    ] {
         if let Ok(d) = NaiveDateTime::parse_from_str(t, f) {
             return Some(d.and_utc().timestamp());
         }
@@ -299,7 +303,8 @@ mod tests {
     fn steps_undo_add() {
         for f in ["D", "W", "MS", "ME", "QE", "YS", "h", "15min", "1", "3"] {
             let f: Freq = f.parse().expect("a frequency");
-            let from = if f.unit == Unit::MonthEnd { parse_stamp("2024-02-29") } else { parse_stamp("2024-02-01") };
+            let from =
+                if f.unit == Unit::MonthEnd { parse_stamp("2024-02-29") } else { parse_stamp("2024-02-01") };
             let from = from.expect("a date");
             for k in [-30, -1, 0, 1, 2, 17] {
                 assert_eq!(f.steps(from, f.add(from, k)), Some(k), "{f} {k}");
@@ -309,7 +314,8 @@ mod tests {
 
     #[test]
     fn frequency_is_found_from_stamps() {
-        let of = |d: &[&str]| Freq::infer(&d.iter().map(|d| parse_stamp(d).expect("date")).collect::<Vec<_>>());
+        let of =
+            |d: &[&str]| Freq::infer(&d.iter().map(|d| parse_stamp(d).expect("date")).collect::<Vec<_>>());
         assert_eq!(of(&["2024-01-01", "2024-01-02", "2024-01-05"]), Some(Freq::DAILY));
         assert_eq!(of(&["2024-01-05", "2024-01-12", "2024-01-26"]), Some(Freq::WEEKLY));
         assert_eq!(of(&["2024-01-01", "2024-02-01", "2024-03-01"]), Some(Freq::MONTHLY));

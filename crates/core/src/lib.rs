@@ -11,6 +11,7 @@
 //! assert_eq!(point::mae(panel.series(0).y, &[3.0, 4.0, 4.0]), 1.0 / 3.0);
 //! ```
 
+pub mod calendar;
 pub mod error;
 pub mod forecast;
 pub mod freq;

@@ -121,7 +121,9 @@ impl Panel {
         let mut panel = Self::empty(freq);
         for (id, start, y) in series {
             if let Some(v) = y.iter().find(|v| v.is_infinite()) {
-                return Err(Error::Invalid(format!("series `{id}` has the value {v}; use finite numbers or leave it empty")));
+                return Err(Error::Invalid(format!(
+                    "series `{id}` has the value {v}; use finite numbers or leave it empty"
+                )));
             }
             panel.ids.push(id);
             panel.starts.push(start);
@@ -176,11 +178,15 @@ impl Panel {
         let fits = column.offsets.len() == self.offsets.len()
             && column.offsets.last() == Some(&column.values.len())
             && (0..self.len()).all(|i| {
-                let (n, m) = (self.offsets[i + 1] - self.offsets[i], column.offsets[i + 1] - column.offsets[i]);
+                let (n, m) =
+                    (self.offsets[i + 1] - self.offsets[i], column.offsets[i + 1] - column.offsets[i]);
                 if column.known_ahead { m >= n } else { m == n }
             });
         if !fits || self.covariate(&column.name).is_some() {
-            return Err(Error::Invalid(format!("column `{}` does not fit the panel's series, or is there already", column.name)));
+            return Err(Error::Invalid(format!(
+                "column `{}` does not fit the panel's series, or is there already",
+                column.name
+            )));
         }
         self.covariates.push(column);
         Ok(self)
@@ -339,8 +345,12 @@ impl Panel {
             out.offsets.push(out.y.len());
         }
         for c in &self.covariates {
-            let mut column =
-                Covariate { name: c.name.clone(), known_ahead: c.known_ahead, offsets: vec![0], values: vec![] };
+            let mut column = Covariate {
+                name: c.name.clone(),
+                known_ahead: c.known_ahead,
+                offsets: vec![0],
+                values: vec![],
+            };
             for &i in &kept {
                 let values = c.of(i);
                 column.values.extend(if c.known_ahead { values } else { &values[..counts[i]] });
@@ -403,6 +413,8 @@ mod tests {
         let off = Panel::from_rows(Freq::DAILY, vec![("a", 0, 1.0), ("a", 3600, 2.0)]);
         assert!(off.expect_err("off the grid").to_string().contains("grid"));
         assert!(Panel::from_series(Freq::STEP, vec![("a".into(), 0, vec![f64::INFINITY])]).is_err());
-        assert!(Panel::from_series(Freq::STEP, vec![("a".into(), 0, vec![]), ("a".into(), 0, vec![])]).is_err());
+        assert!(
+            Panel::from_series(Freq::STEP, vec![("a".into(), 0, vec![]), ("a".into(), 0, vec![])]).is_err()
+        );
     }
 }

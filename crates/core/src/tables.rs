@@ -105,9 +105,17 @@ pub const TABLES: &[TableSpec] = &[
         columns: &[
             required(text("product_id", "", "the product sold")),
             required(time("ds", "when it was ordered; midnight for totals of a day")),
-            number("quantity", "units, below zero for returns", "how many were sold; 1 when the source has none"),
+            number(
+                "quantity",
+                "units, below zero for returns",
+                "how many were sold; 1 when the source has none",
+            ),
             number("unit_price", "currency", "price paid for one unit"),
-            number("revenue", "currency", "money taken for the line; quantity × unit_price when the source has none"),
+            number(
+                "revenue",
+                "currency",
+                "money taken for the line; quantity × unit_price when the source has none",
+            ),
             number("discount", "currency", "taken off the line, as a positive number"),
             text("currency", "ISO 4217", "the currency of the prices"),
             text("unit", "piece, kg, …", "what quantity counts; pieces when empty"),
@@ -126,8 +134,8 @@ pub const TABLES: &[TableSpec] = &[
         version: 1,
         columns: &[
             required(text("product_id", "", "the product")),
-            text("title", "", "its title, in the shop's language")  ,
-            text("category", "", "its category")  ,
+            text("title", "", "its title, in the shop's language"),
+            text("category", "", "its category"),
             text("subcategory", "", "its finer category"),
             text("brand", "", "its brand"),
             number("price", "currency", "its list price"),
