@@ -67,11 +67,22 @@ impl Beside {
         plans: bool,
     ) -> Result<Self> {
         let mut out = Self::default();
-        out.read_products(run, snapshot, sales)?;
-        out.read_prices(run, snapshot, sales, last, plans)?;
-        out.read_stock(run, snapshot, sales, last)?;
-        out.read_promotions(run, snapshot, sales)?;
-        out.read_events(run, snapshot, sales, last)?;
+        let has = |table: &str| snapshot.parts().iter().any(|p| p.table == table);
+        if has("products") {
+            out.read_products(run, snapshot, sales)?;
+        }
+        if has("prices") {
+            out.read_prices(run, snapshot, sales, last, plans)?;
+        }
+        if has("stock") {
+            out.read_stock(run, snapshot, sales, last)?;
+        }
+        if has("promotions") {
+            out.read_promotions(run, snapshot, sales)?;
+        }
+        if has("events") {
+            out.read_events(run, snapshot, sales, last)?;
+        }
         Ok(out)
     }
 

@@ -218,7 +218,7 @@ fn any_lines() -> impl Strategy<Value = Vec<Line>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn counts_add_up_and_levels_agree(lines in any_lines(), returns in 0..3usize) {

@@ -210,13 +210,13 @@ fn money_needs_prices_and_fine_steps_need_fine_sales() {
         .map(|w| Line {
             product: "tea".into(),
             ds: format!("2024-0{}-{:02}", 1 + w / 4, 5 + 7 * (w % 4) - w / 4 * 3),
-            quantity: Some(f64::from(w)),
+            quantity: Some(f64::from(w + 1)),
             ..Line::default()
         })
         .collect();
     let (_dir, shop) = shop_with(&totals);
     let panel = ask(&shop, &PanelRequest::units(Freq::WEEKLY));
-    assert_eq!(panel.series(0).y, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(panel.series(0).y, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     assert!(panel.covariates().is_empty(), "{:?}", panel.covariates());
     let fault = |freq, target| {
         let request = PanelRequest { target, ..PanelRequest::units(freq) };

@@ -112,10 +112,10 @@ pub(crate) fn shop_with(lines: &[Line]) -> (TempDir, Shop) {
 pub(crate) fn online_retail(file: &std::path::Path) -> (TempDir, Shop) {
     let dir = TempDir::new().unwrap();
     let shop = Shop::init(&dir.path().join("shop")).unwrap();
-    let sql = "SELECT sku AS product_id, arrow_cast(ts, 'Timestamp(Millisecond, None)') AS ds, \
-               CAST(qty AS DOUBLE) AS quantity, unit_price, invoice AS order_id, \
+    let sql = "SELECT arrow_cast(sku, 'Utf8') AS product_id, arrow_cast(ts, 'Timestamp(Millisecond, None)') AS ds, \
+               CAST(qty AS DOUBLE) AS quantity, unit_price, arrow_cast(invoice, 'Utf8') AS order_id, \
                CASE WHEN invoice LIKE 'C%' THEN 'cancelled' WHEN qty < 0 THEN 'returned' END AS status, \
-               CAST(customer_id AS VARCHAR) AS customer_id, country AS region FROM lines";
+               CAST(customer_id AS VARCHAR) AS customer_id, arrow_cast(country, 'Utf8') AS region FROM lines";
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let batches = runtime.block_on(async {
         let mut config = datafusion::prelude::SessionConfig::new();
