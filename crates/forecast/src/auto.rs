@@ -158,6 +158,14 @@ impl Default for Auto {
 }
 
 fn build(params: &Params) -> Result<Box<dyn Forecaster>> {
+    Ok(Box::new(from_params(params)?))
+}
+
+/// Reads the parameters by the entry's ranges.
+///
+/// # Errors
+/// Unknown names and values out of range, all at once.
+pub fn from_params(params: &Params) -> Result<AutoForecaster> {
     let mut known = params.clone();
     // A list of names is no word of the choice that the entry shows, so it is read here.
     let pool = match known.get("pool").and_then(Value::as_str) {
@@ -171,7 +179,7 @@ fn build(params: &Params) -> Result<Box<dyn Forecaster>> {
     if let Some(pool) = pool {
         auto.pool = pool;
     }
-    Ok(Box::new(AutoForecaster::new(auto)?))
+    AutoForecaster::new(auto)
 }
 
 /// A model with its needs.
@@ -207,6 +215,7 @@ pub struct AutoForecaster {
     params: Auto,
     /// Candidates for steady series and for slow ones.
     pools: [Vec<Candidate>; 2],
+    exact_coverage: bool,
 }
 
 impl AutoForecaster {
@@ -238,7 +247,13 @@ impl AutoForecaster {
                 [all()?, all()?]
             }
         };
-        Ok(Self { params, pools })
+        Ok(Self { params, pools, exact_coverage: false })
+    }
+
+    /// Takes quantile levels as ends of central intervals, as [`crate::conformal::ConformalSettings::exact_coverage`].
+    pub fn exact_coverage(mut self, yes: bool) -> Self {
+        self.exact_coverage = yes;
+        self
     }
 
     /// Learns from the panel, giving the full type.
@@ -285,7 +300,7 @@ impl AutoForecaster {
             next: panel.iter().map(|s| s.ds(s.y.len())).collect(),
             choice,
             members,
-            calibration: Calibration::learn(panel, season, true, &residuals),
+            calibration: Calibration::learn(panel, season, true, &residuals).map(|c| c.covering(self.exact_coverage)),
         })
     }
 

@@ -15,7 +15,13 @@
 //! its own errors at the *other* origins, drawn towards the class's mean by as much as serves the errors left out best.
 //! Scores of one class of demand (smooth, erratic, intermittent, lumpy) are put together; their quantiles, with the
 //! finite-sample correction `⌈(n + 1) τ⌉`, times the size of the series give its interval. They are signed, so that the
-//! interval of a skewed series is skewed.
+//! interval of a skewed series is skewed. `n` counts observations, not errors: windows that overlap check one
+//! observation several times.
+//!
+//! Slow sellers need one more thing. Where 60 % of the days have no sale, the quantile at 10 % is 0 and the one at 90 %
+//! leaves 10 % above, so that the interval between them holds 90 % and not 80 %. Quantiles asked for by level stay true
+//! quantiles (a safety stock needs them). With [`ConformalSettings::exact_coverage`] the pair is taken as an interval
+//! instead: where nothing can lie below its lower end, its upper end takes all of the miss, `[0, q(0.8)]`.
 //!
 //! Sources: Vovk, Gammerman and Shafer (2005), *Algorithmic Learning in a Random World*; Lei, G'Sell, Rinaldo,
 //! Tibshirani and Wasserman (2018), *Distribution-free predictive inference for regression* (locally weighted scores);
@@ -33,6 +39,10 @@ use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Forecaster, Panel
 
 /// Fewest scores that a class must have for quantiles of its own.
 const OWN_CLASS_SCORES: usize = 300;
+/// Errors below which a small panel is looked back on further.
+const FEW_ERRORS: usize = 400;
+/// How many origins it then gets at most.
+const ORIGINS_MAX: usize = 24;
 /// Fewest observations behind the recent half of a series' size.
 const RECENT_MIN: usize = 56;
 /// How many points of a class's mean error are mixed into a series' own; the best on the errors left out is taken.
@@ -51,11 +61,14 @@ pub struct ConformalSettings {
     pub season_length: usize,
     /// No mean and no quantile below zero for series that never were below zero.
     pub nonnegative: bool,
+    /// Takes the levels as ends of central intervals that are to hold exactly their coverage, instead of as quantiles.
+    /// It matters for slow sellers only.
+    pub exact_coverage: bool,
 }
 
 impl Default for ConformalSettings {
     fn default() -> Self {
-        Self { horizon: 1, n_origins: 4, step: 0, season_length: 0, nonnegative: true }
+        Self { horizon: 1, n_origins: 4, step: 0, season_length: 0, nonnegative: true, exact_coverage: false }
     }
 }
 
@@ -181,7 +194,8 @@ pub fn calibrate(
         return Ok(None);
     };
     let result = backtest::run(run, panel, &[model], &backtest)?;
-    Ok(Calibration::learn(panel, season, settings.nonnegative, &Residuals::of(&result, 0)))
+    let calibration = Calibration::learn(panel, season, settings.nonnegative, &Residuals::of(&result, 0));
+    Ok(calibration.map(|c| c.covering(settings.exact_coverage)))
 }
 
 /// A backtest that fits into the panel's history: as long as asked where enough series are, else shorter. `None` when
@@ -199,9 +213,15 @@ pub fn look_back(panel: &Panel, season: usize, horizon: usize, n_origins: usize,
     let horizon = horizon.max(1).min((n / 3).max(1));
     let room = n - horizon;
     let min_train = [2 * season + 1, season + 1, 3].into_iter().find(|m| *m <= room).unwrap_or(2);
-    let spare = room - min_train.min(room);
+    let mut spare = room - min_train.min(room);
     let mut stride = if step == 0 { horizon.div_ceil(3) } else { step };
-    let wanted = n_origins.max(1);
+    let mut wanted = n_origins.max(1);
+    if step == 0 && lengths.len() * wanted * horizon < FEW_ERRORS {
+        // A few series must look back further for as many errors, but not so far that the model is another one.
+        wanted = FEW_ERRORS.div_ceil(lengths.len() * horizon).min(ORIGINS_MAX);
+        spare = spare.min(n / 2);
+        stride = horizon;
+    }
     if wanted > 1 {
         // Origins closer together rather than fewer, when the history is short.
         stride = stride.min((spare / (wanted - 1)).max(1));
@@ -249,6 +269,9 @@ pub struct Calibration {
     /// The pool of each series.
     pool_of: Vec<usize>,
     nonnegative: Vec<bool>,
+    /// The share of zeros in each series since its first sale.
+    zero_share: Vec<f64>,
+    exact_coverage: bool,
     pools: Vec<Pool>,
 }
 
@@ -257,6 +280,8 @@ pub struct Calibration {
 struct Pool {
     growth: Vec<f64>,
     scores: Vec<f64>,
+    /// Observations behind the scores.
+    n_observations: usize,
 }
 
 impl Calibration {
@@ -305,15 +330,22 @@ impl Calibration {
                     *size *= own.hardness(s, None, prior);
                 }
             }
-            made.push(Pool { growth, scores });
+            made.push(Pool { growth, scores, n_observations: observations(&pool) });
         }
         Some(Self {
             ids: panel.ids().to_vec(),
             size,
             pool_of,
             nonnegative: panel.iter().map(|s| nonnegative && s.y.iter().all(|v| v.is_nan() || *v >= 0.0)).collect(),
+            zero_share: panel.iter().map(|s| zero_share(s.y)).collect(),
+            exact_coverage: false,
             pools: made,
         })
+    }
+
+    /// The same, with levels taken as [`ConformalSettings::exact_coverage`] tells.
+    pub fn covering(self, exact_coverage: bool) -> Self {
+        Self { exact_coverage, ..self }
     }
 
     /// The distance from the mean of series `i` to its quantile at `level`, `k` steps ahead (from 0).
@@ -321,7 +353,21 @@ impl Calibration {
         let pool = &self.pools[self.pool_of[i]];
         let h = pool.growth.len();
         let beyond = if k < h { 1.0 } else { ((k + 1) as f64 / h as f64).sqrt() };
-        self.size[i] * pool.growth[k.min(h - 1)] * beyond * quantile(&pool.scores, level)
+        self.size[i] * pool.growth[k.min(h - 1)] * beyond * quantile(&pool.scores, pool.n_observations, level)
+    }
+
+    /// The quantile of series `i` at `level`, `k` steps ahead, about `mean`.
+    fn value(&self, i: usize, k: usize, mean: f64, level: f64) -> f64 {
+        if !self.nonnegative[i] {
+            return mean + self.distance(i, k, level);
+        }
+        let lower = level.min(1.0 - level);
+        if level < self.zero_share[i] && level < 0.5 {
+            return 0.0;
+        }
+        // See the head of this file: an upper end whose lower end cannot be missed.
+        let level = if self.exact_coverage && level > 0.5 && lower < self.zero_share[i] { 2.0 * level - 1.0 } else { level };
+        if level < self.zero_share[i] { 0.0 } else { (mean + self.distance(i, k, level)).max(0.0) }
     }
 
     /// The same forecast with quantiles, and without negative values where the history has none.
@@ -337,12 +383,12 @@ impl Calibration {
                 name: id.clone(),
                 known: format!("{} others", self.ids.len()),
             })?;
-            let floor = |v: f64| if self.nonnegative[i] { v.max(0.0) } else { v };
-            let mean: Vec<f64> = f.mean(n).iter().map(|v| floor(*v)).collect();
+            let mean: Vec<f64> =
+                f.mean(n).iter().map(|v| if self.nonnegative[i] { v.max(0.0) } else { *v }).collect();
             let quantiles: Vec<f64> = mean
                 .iter()
                 .enumerate()
-                .flat_map(|(k, m)| levels.iter().map(move |l| floor(m + self.distance(i, k, *l))))
+                .flat_map(|(k, m)| levels.iter().map(move |l| self.value(i, k, *m, *l)))
                 .collect();
             out.push(id, f.ds(n, 0), &mean, &quantiles)?;
         }
@@ -365,6 +411,7 @@ impl Calibration {
             && self.size.len() == n
             && self.pool_of.len() == n
             && self.nonnegative.len() == n
+            && self.zero_share.len() == n
             && self.pool_of.iter().all(|p| *p < self.pools.len())
             && self.pools.iter().all(|p| !p.growth.is_empty() && !p.scores.is_empty())
     }
@@ -390,6 +437,28 @@ fn base_size(history: &[f64], season: usize) -> f64 {
         (true, true) => all,
         _ => 0.0,
     }
+}
+
+/// The share of zeros since the first sale, half from all of that and half from its last part.
+fn zero_share(history: &[f64]) -> f64 {
+    let from = history.iter().position(|v| *v != 0.0 && !v.is_nan()).unwrap_or(0);
+    let of = |y: &[f64]| {
+        let known = y.iter().filter(|v| !v.is_nan()).count();
+        y.iter().filter(|v| **v == 0.0).count() as f64 / known.max(1) as f64
+    };
+    let live = &history[from..];
+    0.5 * (of(live) + of(&live[live.len().saturating_sub(RECENT_MIN)..]))
+}
+
+/// How many distinct observations the errors of a pool were measured on.
+fn observations(pool: &[&(&Residuals, Vec<f64>)]) -> usize {
+    let mut seen: Vec<(usize, usize)> = pool
+        .iter()
+        .flat_map(|(r, e)| (0..e.len()).filter(|k| e[*k].is_finite()).map(|k| (r.series, r.n_train + k)))
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    seen.len()
 }
 
 /// The mean absolute measured error by step, made non-decreasing by pooling neighbours.
@@ -488,26 +557,25 @@ impl OwnErrors {
     }
 }
 
-/// The quantile of sorted scores with the finite-sample correction. Levels that so few scores cannot tell are reached
-/// by the ratio of normal quantiles from the outermost score that can.
-fn quantile(sorted: &[f64], level: f64) -> f64 {
-    let n = sorted.len();
-    if n == 0 {
+/// The quantile of sorted scores that stand for `n` observations, with the finite-sample correction. Levels that so few
+/// cannot tell are reached by the ratio of normal quantiles from the outermost level that can.
+fn quantile(sorted: &[f64], n: usize, level: f64) -> f64 {
+    if sorted.is_empty() || n == 0 {
         return 0.0;
     }
-    let rank = level * (n as f64 + 1.0);
-    if level >= 0.5 {
-        let r = (rank - 1e-9).ceil() as usize;
-        if r <= n {
-            return sorted[r.max(1) - 1];
-        }
-        let reach = normal::quantile(level) / normal::quantile(n as f64 / (n as f64 + 1.0)).max(0.1);
-        return sorted[n - 1].max(0.0) * reach.max(1.0);
+    let n = n as f64;
+    // Both tails by one rule: the lower one is the upper one of the scores with their signs changed.
+    let upper = level >= 0.5;
+    let tail = if upper { level } else { 1.0 - level };
+    let corrected = (tail * (n + 1.0) - 1e-9).ceil() / n;
+    let at = |share: f64| {
+        let rank = ((share * sorted.len() as f64 - 1e-9).ceil() as usize).clamp(1, sorted.len());
+        sorted[if upper { rank - 1 } else { sorted.len() - rank }]
+    };
+    if corrected <= 1.0 {
+        return at(corrected);
     }
-    let r = (rank + 1e-9).floor() as usize;
-    if r >= 1 {
-        return sorted[r - 1];
-    }
-    let reach = normal::quantile(1.0 - level) / normal::quantile(n as f64 / (n as f64 + 1.0)).max(0.1);
-    sorted[0].min(0.0) * reach.max(1.0)
+    let known = normal::quantile(n / (n + 1.0)).max(0.1);
+    let reach = (normal::quantile(tail) / known).max(1.0);
+    if upper { at(1.0).max(0.0) * reach } else { at(1.0).min(0.0) * reach }
 }

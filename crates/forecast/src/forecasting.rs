@@ -19,7 +19,7 @@ use tradewind_core::{Ahead, Covariate, FittedForecaster, Forecast, Forecaster, P
 /// Where quantiles come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Intervals {
-    /// From the model's past errors, or its own formula where no series is long enough to look back.
+    /// Ends of intervals that held their coverage in the model's past, or the model's own formula where no series is long enough to look back.
     #[default]
     Conformal,
     /// From the model's own formula.
@@ -91,10 +91,13 @@ pub fn fit(
     if entry.params.iter().any(|p| p.name == "horizon") && params.get("horizon").is_none_or(Value::is_null) {
         params.insert("horizon".into(), json!(options.horizon));
     }
-    let inner = (entry.build)(&params)?;
     crate::local::check_ahead(&Ahead::new(options.horizon, &Forecast::levels_of(options.coverages)))?;
-    let own = options.coverages.is_empty() || options.intervals == Intervals::Model || model == auto::ENTRY.name;
-    if own {
+    if model == auto::ENTRY.name {
+        // It has looked back already, and gives intervals from that.
+        return auto::from_params(&params)?.exact_coverage(true).fit(run, panel);
+    }
+    let inner = (entry.build)(&params)?;
+    if options.coverages.is_empty() || options.intervals == Intervals::Model {
         return inner.fit(run, panel);
     }
     let season = params.get("season_length").and_then(Value::as_u64).unwrap_or(0) as usize;
@@ -103,6 +106,7 @@ pub fn fit(
         n_origins: if options.n_origins == 0 { ConformalSettings::default().n_origins } else { options.n_origins },
         season_length: season,
         nonnegative: !options.allow_negative,
+        exact_coverage: true,
         ..ConformalSettings::default()
     };
     Conformal::new(inner, settings).fit(run, panel)
