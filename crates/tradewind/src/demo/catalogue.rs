@@ -104,9 +104,27 @@ pub(super) const ITEMS: &[ItemSpec] = &[
     item(5, "补水面膜", "Sheet mask", "10片装", 69.0, 320.0, 0.3, &[("womens_day", 0.6)]),
     item(5, "护手霜", "Hand cream", "滋润", 49.0, 350.0, 0.9, &[]),
     item(6, "纸尿裤", "Diapers", "L码", 139.0, 200.0, 0.05, &[]),
-    item(6, "积木", "Building blocks", "益智 儿童", 189.0, 340.0, 0.2, &[("childrens_day", 1.1), ("christmas", 0.5)]),
+    item(
+        6,
+        "积木",
+        "Building blocks",
+        "益智 儿童",
+        189.0,
+        340.0,
+        0.2,
+        &[("childrens_day", 1.1), ("christmas", 0.5)],
+    ),
     item(6, "婴儿湿巾", "Baby wipes", "无香", 45.0, 200.0, 0.05, &[]),
-    item(7, "露营帐篷", "Camping tent", "全自动", 399.0, 125.0, 0.9, &[("labour_day", 0.7), ("national_day", 0.7)]),
+    item(
+        7,
+        "露营帐篷",
+        "Camping tent",
+        "全自动",
+        399.0,
+        125.0,
+        0.9,
+        &[("labour_day", 0.7), ("national_day", 0.7)],
+    ),
     item(7, "瑜伽垫", "Yoga mat", "加厚 防滑", 89.0, 75.0, 0.3, &[("new_year", 0.4)]),
     item(7, "滑雪手套", "Ski gloves", "防水", 129.0, 355.0, 1.9, &[]),
     item(7, "跑步鞋", "Running shoes", "缓震", 359.0, 110.0, 0.3, &[]),
@@ -201,7 +219,11 @@ pub(super) struct Product {
 
 /// The price point below: 9 at the end for whole yuan from 100 on, .9 below.
 pub(super) fn price_point(price: f64) -> f64 {
-    if price >= 100.0 { ((price / 10.0).round() * 10.0 - 1.0).max(9.0) } else { (price.round() - 0.1).max(0.9) }
+    if price >= 100.0 {
+        ((price / 10.0).round() * 10.0 - 1.0).max(9.0)
+    } else {
+        (price.round() - 0.1).max(0.9)
+    }
 }
 
 fn pick<'a, T>(rng: &mut ChaCha8Rng, from: &'a [T]) -> &'a T {
@@ -230,9 +252,15 @@ pub(super) fn products(settings: &DemoSettings, rng: &mut ChaCha8Rng) -> Vec<Pro
             let (brand, title) = match p % 10 {
                 0..6 => (
                     brand_zh,
-                    format!("{brand_zh} {season}{style_zh}{} {} {}", item.name_zh, item.note_zh, item.name_en),
+                    format!(
+                        "{brand_zh} {season}{style_zh}{} {} {}",
+                        item.name_zh, item.note_zh, item.name_en
+                    ),
                 ),
-                6..8 => (brand_zh, format!("{brand_zh}{season}{style_zh}{} {} {code}", item.name_zh, item.note_zh)),
+                6..8 => (
+                    brand_zh,
+                    format!("{brand_zh}{season}{style_zh}{} {} {code}", item.name_zh, item.note_zh),
+                ),
                 _ => (brand_en, format!("{brand_en} {} – {style_en}, model {code}", item.name_en)),
             };
             let list_price = price_point(item.price * rng.random_range(0.65..1.55));
@@ -242,7 +270,7 @@ pub(super) fn products(settings: &DemoSettings, rng: &mut ChaCha8Rng) -> Vec<Pro
             } else {
                 // Cheap things sell more; the spread between products is wide.
                 let cheap = (120.0 / list_price).powf(0.35);
-                (1.15 * cheap * spread.sample(rng)).clamp(0.15, 40.0)
+                (1.2 * cheap * spread.sample(rng)).clamp(0.15, 14.0)
             };
             let (launch, life) = match rng.random_range(0..100) {
                 0..52 => {
@@ -250,7 +278,7 @@ pub(super) fn products(settings: &DemoSettings, rng: &mut ChaCha8Rng) -> Vec<Pro
                 }
                 52..80 => {
                     let launch = rng.random_range(-0.3..0.8) * days;
-                    let growth = rng.random_range(20.0..70.0);
+                    let growth = rng.random_range(40.0..150.0);
                     let plateau = rng.random_range(20.0..160.0);
                     (launch as i64, Life::Cycle { growth, plateau, half_life: rng.random_range(20.0..80.0) })
                 }

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use chrono::Datelike;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// A change of somebody's price.
 pub(super) struct PriceChange {
@@ -121,8 +122,12 @@ pub(super) fn simulate(plan: &Plan, p: usize, product: &Product, rng: &mut ChaCh
     let rival_mean = |t: usize| (rivals[0][t] * rivals[1][t]).sqrt();
     let base_ratio = list[0] / rival_mean(0);
     let category = &CATEGORIES[product.item.category];
+    // Tastes drift: a slow wave of each product's own, with a spread of about a quarter.
+    let mut wave = 0.0f64;
     let effects = (0..n)
         .map(|t| {
+            let step: f64 = StandardNormal.sample(rng);
+            wave = 0.985 * wave + 0.043 * step;
             let date = plan.dates[t];
             let day = t as f64;
             let angle = std::f64::consts::TAU * (f64::from(date.ordinal()) - product.peak_day) / 365.25;
@@ -138,7 +143,7 @@ pub(super) fn simulate(plan: &Plan, p: usize, product: &Product, rng: &mut ChaCh
                 promotion: uplift[t],
                 price: own * against,
                 common: plan.common[product.item.category][t],
-                trend: fashion(product, day),
+                trend: fashion(product, day) * wave.exp(),
             }
         })
         .collect();
@@ -146,7 +151,12 @@ pub(super) fn simulate(plan: &Plan, p: usize, product: &Product, rng: &mut ChaCh
 }
 
 /// List price, price paid and the uplift of promotions beyond their discount (with the dip after), for each day.
-fn own_prices(plan: &Plan, p: usize, product: &Product, rng: &mut ChaCha8Rng) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+fn own_prices(
+    plan: &Plan,
+    p: usize,
+    product: &Product,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let n = plan.dates.len();
     let mut list = Vec::with_capacity(n);
     let mut price = product.list_price;

@@ -140,7 +140,8 @@ fn stock(
         let recent = &sold[t.saturating_sub(13).max(begin)..=t];
         let rate = f64::from(recent.iter().sum::<u32>()) / recent.len() as f64;
         // Buyers stock up for the great festivals, by rule of thumb.
-        let soon = plan.great_festival[(t + 5).min(plan.great_festival.len() - 1)..(t + 25).min(plan.great_festival.len())]
+        let soon = plan.great_festival
+            [(t + 5).min(plan.great_festival.len() - 1)..(t + 25).min(plan.great_festival.len())]
             .contains(&true);
         let cover = if soon { 1.8 } else { 1.0 };
         let reorder_at = cover * rate * f64::from(product.lead_time_days + 7) + 1.0;
@@ -170,7 +171,7 @@ fn lines(product: &Product, sold: &[u32], n_customers: u32, rng: &mut ChaCha8Rng
             }
             .min(rest);
             rest -= quantity;
-            let customer = customer(product.item.category, n_customers, rng);
+            let customer = customer(product.item.category, day, n_customers, rng);
             let status = if rng.random_bool(0.006) { Status::Cancelled } else { Status::Sold };
             let cart = rng.random_bool(0.75).then(|| {
                 let days = match rng.random_range(0..100u32) {
@@ -216,10 +217,17 @@ fn minute(rng: &mut ChaCha8Rng) -> u32 {
     ((of_day * 60.0) as u32).min(1439)
 }
 
-/// A customer: each prefers one category, and some buy far more than others. One in five buys as a guest.
-fn customer(category: usize, n_customers: u32, rng: &mut ChaCha8Rng) -> Option<u32> {
+/// A customer: each prefers one category, and some buy far more than others. One line in five is a guest's; one in
+/// three falls into the large basket of somebody who does a round through the shop that day.
+fn customer(category: usize, day: usize, n_customers: u32, rng: &mut ChaCha8Rng) -> Option<u32> {
     if rng.random_bool(0.2) {
         return None;
+    }
+    if rng.random_bool(0.35) {
+        // Products are simulated apart, so the day's visitors are told by their number alone.
+        let visitor = rng.random_range(0..n_customers / 250 + 1);
+        let mixed = (day as u64 * 1_000_003 + u64::from(visitor)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        return Some((mixed >> 33) as u32 % n_customers);
     }
     let activity: f64 = rng.random::<f64>().powi(2);
     let n_categories = CATEGORIES.len() as u32;

@@ -23,6 +23,8 @@ mod demand;
 mod floor;
 mod plan;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use arrow::record_batch::RecordBatch;
 use chrono::{Datelike, Days, NaiveDate};
@@ -100,8 +102,8 @@ pub struct DemoShop {
     /// The shop's own events.
     pub calendar: RecordBatch,
     truth: RecordBatch,
-    /// Rows of `sales` that repeat another one.
-    pub n_duplicates: usize,
+    /// Positions of the rows of `sales` that repeat the row before them.
+    pub duplicate_rows: Vec<usize>,
 }
 
 impl DemoShop {

@@ -116,11 +116,8 @@ impl Plan {
         let last = first + Days::new((n + PLANNED_DAYS) as u64);
         let own_events = own_events(&dates, &mut run.rng(stream::OWN_EVENTS));
         let calendar = Calendar::new(&[Region::Cn, Region::Us]).with_events(own_events.clone());
-        let occurrences: Vec<Occurrence> = calendar
-            .occurrences(first - Days::new(10), last)
-            .into_iter()
-            .filter(|o| !o.observed)
-            .collect();
+        let occurrences: Vec<Occurrence> =
+            calendar.occurrences(first - Days::new(10), last).into_iter().filter(|o| !o.observed).collect();
         let near = near(&dates, &occurrences);
         let on = |keys: &dyn Fn(&Occurrence) -> bool| {
             let hit: Vec<&Occurrence> = occurrences.iter().filter(|o| keys(o)).collect();
@@ -192,13 +189,14 @@ fn near(dates: &[NaiveDate], occurrences: &[Occurrence]) -> Vec<Vec<(String, Pha
                     } else {
                         return None;
                     };
-                    let shop = SHOP_FESTIVALS.iter().find(|(k, _)| *k == o.key).map_or(0.0, |(_, e)| match phase {
-                        Phase::Ahead(x) => e[0] * x,
-                        Phase::During(false) => e[1],
-                        Phase::During(true) if *date != o.day => 0.6 * e[2],
-                        Phase::During(true) => e[2],
-                        Phase::After(d) => e[3] * (-(d as f64) / 5.0).exp(),
-                    });
+                    let shop =
+                        SHOP_FESTIVALS.iter().find(|(k, _)| *k == o.key).map_or(0.0, |(_, e)| match phase {
+                            Phase::Ahead(x) => e[0] * x,
+                            Phase::During(false) => e[1],
+                            Phase::During(true) if *date != o.day => 0.6 * e[2],
+                            Phase::During(true) => e[2],
+                            Phase::After(d) => e[3] * (-(d as f64) / 5.0).exp(),
+                        });
                     Some((o.key.to_string(), phase, shop))
                 })
                 .collect()
@@ -311,8 +309,18 @@ fn market(dates: &[NaiveDate], rng: &mut ChaCha8Rng) -> (Vec<MarketValue>, Vec<f
                 .map_or(*date, |d| d + Days::new(9));
             let round = |v: f64| (v * 100.0).round() / 100.0;
             values.push(MarketValue { series: "cpi", unit: "index", known, value: round(cpi) });
-            values.push(MarketValue { series: "consumer_confidence", unit: "index", known, value: round(confidence) });
-            values.push(MarketValue { series: "online_retail_volume", unit: "index", known, value: round(industry) });
+            values.push(MarketValue {
+                series: "consumer_confidence",
+                unit: "index",
+                known,
+                value: round(confidence),
+            });
+            values.push(MarketValue {
+                series: "online_retail_volume",
+                unit: "index",
+                known,
+                value: round(industry),
+            });
         }
         daily.push(confidence);
     }

@@ -6,7 +6,8 @@ use super::floor::{ProductRun, Status, poisson, search_interest};
 use super::plan::{PLANNED_DAYS, Plan, stream};
 use super::{DemoSettings, DemoShop};
 use arrow::array::{
-    ArrayRef, Float64Array, Float64Builder, StringArray, StringBuilder, TimestampMillisecondArray, new_null_array,
+    ArrayRef, Float64Array, Float64Builder, StringArray, StringBuilder, TimestampMillisecondArray,
+    new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -76,7 +77,12 @@ pub(super) fn shop(
 ) -> Result<DemoShop> {
     let ((sales, events), rest) = run.install(|| {
         rayon::join(
-            || rayon::join(|| sales(run, plan, products, simulated), || events(run, plan, products, simulated)),
+            || {
+                rayon::join(
+                    || sales(run, plan, products, simulated),
+                    || events(run, plan, products, simulated),
+                )
+            },
             || {
                 rayon::join(
                     || truth(settings, plan, products, simulated),
@@ -86,7 +92,7 @@ pub(super) fn shop(
         )
     });
     run.check()?;
-    let (sales, n_duplicates) = sales?;
+    let (sales, duplicate_rows) = sales?;
     let (truth, (stock, prices)) = rest;
     Ok(DemoShop {
         sales,
@@ -98,7 +104,7 @@ pub(super) fn shop(
         market: market(settings, plan)?,
         calendar: calendar(settings, plan)?,
         truth: truth?,
-        n_duplicates,
+        duplicate_rows,
     })
 }
 
@@ -118,17 +124,17 @@ fn sales(
     plan: &Plan,
     products: &[Product],
     simulated: &[ProductRun],
-) -> Result<(RecordBatch, usize)> {
+) -> Result<(RecordBatch, Vec<usize>)> {
     let days = simulated.first().map_or(0, |s| s.sold.len());
     let n: usize = simulated.iter().map(|s| s.lines.len()).sum();
     let mut dirt = run.rng(stream::DIRT);
     let n_duplicates = n / 4000 + usize::from(n > 0);
     let repeated: HashSet<usize> = (0..n_duplicates).map(|_| dirt.random_range(0..n)).collect();
-    let n_duplicates = repeated.len();
+    let mut duplicate_rows = Vec::with_capacity(repeated.len());
 
     let mut order_of: Vec<Vec<u32>> = simulated.iter().map(|s| vec![0; s.lines.len()]).collect();
     let mut next_order = 100_000_000u32;
-    let capacity = n + n_duplicates;
+    let capacity = n + repeated.len();
     let mut product_id = StringBuilder::with_capacity(capacity, capacity * 6);
     let mut order_id = StringBuilder::with_capacity(capacity, capacity * 9);
     let mut customer_id = StringBuilder::with_capacity(capacity, capacity * 7);
@@ -143,7 +149,8 @@ fn sales(
         for (p, l) in positions {
             let one = &simulated[p];
             let line = &one.lines[l];
-            let (bought, mut minute) = (if let Status::Returned { of } = line.status { of } else { l }, line.minute);
+            let (bought, mut minute) =
+                (if let Status::Returned { of } = line.status { of } else { l }, line.minute);
             let order = match (line.status, line.customer) {
                 (Status::Returned { of }, _) => order_of[p][of],
                 (_, Some(c)) => {
@@ -163,7 +170,10 @@ fn sales(
             let bought_day = one.lines[bought].day;
             let (paid, list) = (one.demand.paid[bought_day], one.demand.list[bought_day]);
             let units = f64::from(line.quantity);
-            for _ in 0..1 + usize::from(repeated.contains(&row)) {
+            for copy in 0..1 + usize::from(repeated.contains(&row)) {
+                if copy > 0 {
+                    duplicate_rows.push(ds.len());
+                }
                 product_id.append_value(&products[p].id);
                 order_id.append_value(order.to_string());
                 customer_id.append_option(line.customer.map(|c| format!("C{c:06}")));
@@ -203,7 +213,7 @@ fn sales(
             ("region", Arc::new(StringArray::from(region))),
         ],
     )?;
-    Ok((batch, n_duplicates))
+    Ok((batch, duplicate_rows))
 }
 
 fn catalogue(plan: &Plan, products: &[Product]) -> Result<RecordBatch> {
@@ -378,17 +388,20 @@ fn stock(plan: &Plan, products: &[Product], simulated: &[ProductRun]) -> Result<
             }
         }
     }
-    let columns =
-        vec![("product_id", Arc::new(product_id.finish()) as ArrayRef), ("ds", times(ds)), ("on_hand", numbers(on_hand))];
+    let columns = vec![
+        ("product_id", Arc::new(product_id.finish()) as ArrayRef),
+        ("ds", times(ds)),
+        ("on_hand", numbers(on_hand)),
+    ];
     let n = columns.first().map_or(0, |(_, a)| a.len());
     canonical("stock", n, columns)
 }
 
 /// What has begun or is planned at the end of history.
 fn promotions(settings: &DemoSettings, plan: &Plan, products: &[Product]) -> Result<RecordBatch> {
-    let known: Vec<_> =
-        plan.promotions.iter().filter(|p| p.first < settings.days + PLANNED_DAYS).collect();
-    let at = |t: usize| midnight(plan.dates[0].checked_add_days(Days::new(t as u64)).unwrap_or(plan.dates[0]));
+    let known: Vec<_> = plan.promotions.iter().filter(|p| p.first < settings.days + PLANNED_DAYS).collect();
+    let at =
+        |t: usize| midnight(plan.dates[0].checked_add_days(Days::new(t as u64)).unwrap_or(plan.dates[0]));
     canonical(
         "promotions",
         known.len(),
