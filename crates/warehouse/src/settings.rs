@@ -1,0 +1,337 @@
+//! The settings of a shop: `tradewind.toml`.
+//!
+//! The commented template [`TEMPLATE`] is the only source of defaults: it is parsed, and the user's file is laid over
+//! it. A key that the template lacks, or a value outside its range, is an error that names file, line, key and range.
+
+use crate::clean::CleanSettings;
+use crate::error::{Error, Result};
+use crate::files;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use toml_edit::{Document, Item, TableLike};
+
+/// The settings file of a new shop: every key with its meaning, range and default.
+pub const TEMPLATE: &str = include_str!("tradewind.toml");
+
+/// The name of the settings file in a shop.
+pub const FILE_NAME: &str = "tradewind.toml";
+
+/// All settings of a shop.
+///
+/// ```
+/// let settings = tradewind_warehouse::Settings::defaults();
+/// assert_eq!(settings.trend.horizon, 28);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The shop itself.
+    pub shop: ShopSettings,
+    /// How files come in.
+    pub import: ImportSettings,
+    /// How sales are cleaned.
+    pub clean: CleanSettings,
+    /// What counts as a trend.
+    pub trend: TrendSettings,
+    /// How work is run.
+    pub run: RunSettings,
+    /// How data are kept.
+    pub storage: StorageSettings,
+}
+
+/// The shop itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShopSettings {
+    /// Its name on reports; may be empty.
+    pub name: String,
+    /// The language of reports and messages.
+    pub language: Language,
+    /// ISO 3166 codes of the calendars that count, most important first.
+    pub regions: Vec<String>,
+    /// ISO 4217 code for prices that name none; empty when unknown.
+    pub currency: String,
+    /// The time zone of all times; a note for people.
+    pub time_zone: String,
+}
+
+/// The language of what people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// The system's.
+    Auto,
+    /// English.
+    En,
+    /// Chinese.
+    Zh,
+}
+
+/// How files come in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportSettings {
+    /// Bad rows an import may have before it stops.
+    pub max_rejects: u64,
+}
+
+/// What counts as a trend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrendSettings {
+    /// Days ahead, and days of the window behind, 1 to 366.
+    pub horizon: usize,
+    /// The change of units that counts, 0.01 to 10.
+    pub threshold: f64,
+    /// The share of outcomes intervals hold, 0.5 to 0.99.
+    pub level: f64,
+}
+
+/// How work is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSettings {
+    /// Threads; 0 for all cores.
+    pub threads: usize,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// How data are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageSettings {
+    /// Memory of queries in MiB before they spill, 64 to 1,048,576.
+    pub memory_mib: usize,
+    /// Rows of one Parquet file, 1,000 to 10,000,000.
+    pub rows_per_file: usize,
+}
+
+/// What a key may hold.
+enum Allowed {
+    Words(&'static [&'static str]),
+    ListOf(&'static [&'static str]),
+    Whole(i64, i64),
+    Number(f64, f64),
+    AnyText,
+    Currency,
+    Patterns,
+}
+
+use Allowed::{AnyText, Currency, ListOf, Number, Patterns, Whole, Words};
+
+/// Every key with what it may hold. A test holds this list against the template.
+const KEYS: &[(&str, &str, Allowed)] = &[
+    ("shop", "name", AnyText),
+    ("shop", "language", Words(&["auto", "en", "zh"])),
+    ("shop", "regions", ListOf(&["CN", "US", "GB", "DE", "JP"])),
+    ("shop", "currency", Currency),
+    ("shop", "time_zone", AnyText),
+    ("import", "max_rejects", Whole(0, 1_000_000_000_000)),
+    ("clean", "duplicates", Words(&["drop", "keep"])),
+    ("clean", "returns", Words(&["net", "drop", "keep"])),
+    ("clean", "zero_price", Words(&["keep", "drop"])),
+    ("clean", "exclude_products", Patterns),
+    ("clean", "missing_sales", Words(&["zero", "unknown"])),
+    ("clean", "stock_outs", Words(&["unknown", "keep"])),
+    ("clean", "outliers", Words(&["keep", "cap", "mark"])),
+    ("clean", "outlier_method", Words(&["hampel", "seasonal"])),
+    ("clean", "outlier_window", Whole(1, 365)),
+    ("clean", "outlier_threshold", Number(1.0, 100.0)),
+    ("trend", "horizon", Whole(1, 366)),
+    ("trend", "threshold", Number(0.01, 10.0)),
+    ("trend", "level", Number(0.5, 0.99)),
+    ("run", "threads", Whole(0, 1024)),
+    ("run", "seed", Whole(0, i64::MAX)),
+    ("storage", "memory_mib", Whole(64, 1_048_576)),
+    ("storage", "rows_per_file", Whole(1_000, 10_000_000)),
+];
+
+impl Allowed {
+    /// In words, for messages.
+    fn words(&self) -> String {
+        let quoted = |w: &[&str]| w.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
+        match self {
+            Words(w) => format!("one of {}", quoted(w)),
+            ListOf(w) => format!("a list of {}, each at most once", quoted(w)),
+            Whole(a, b) => format!("a whole number from {a} to {b}"),
+            Number(a, b) => format!("a number from {a} to {b}"),
+            AnyText => "text in quotes, at most 200 characters".into(),
+            Patterns => "a list of texts, each with at least one character beside `*`".into(),
+            Currency => "three capital letters in quotes, as \"CNY\", or \"\"".into(),
+        }
+    }
+
+    fn admits(&self, value: &toml_edit::Value) -> bool {
+        match self {
+            Words(w) => value.as_str().is_some_and(|s| w.contains(&s)),
+            ListOf(w) => value.as_array().is_some_and(|list| {
+                let words: Vec<_> = list.iter().map(|v| v.as_str().unwrap_or_default()).collect();
+                words.iter().enumerate().all(|(i, s)| w.contains(s) && !words[..i].contains(s))
+            }),
+            Whole(a, b) => value.as_integer().is_some_and(|n| (*a..=*b).contains(&n)),
+            Number(a, b) => {
+                let n = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+                n.is_some_and(|n| (*a..=*b).contains(&n))
+            }
+            Patterns => value.as_array().is_some_and(|list| {
+                list.iter().all(|v| v.as_str().is_some_and(|s| s.chars().any(|c| c != '*') && s.len() <= 200))
+            }),
+            AnyText => value.as_str().is_some_and(|s| s.chars().count() <= 200),
+            Currency => value
+                .as_str()
+                .is_some_and(|s| s.is_empty() || (s.len() == 3 && s.bytes().all(|b| b.is_ascii_uppercase()))),
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults: what the template holds.
+    pub fn defaults() -> Self {
+        Self::parse("", Path::new(FILE_NAME)).expect("a test reads the template")
+    }
+
+    /// Reads a settings file.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(&files::read_text(path)?, path)
+    }
+
+    /// Reads settings from `text`; `path` is named in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let fault = |at: usize, message: String| {
+            let line = text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
+            Error::Settings { path: path.to_owned(), line, message }
+        };
+        let user = Document::parse(text).map_err(|e| {
+            fault(e.span().map_or(0, |s| s.start), format!("not valid TOML: {}", e.message()))
+        })?;
+        let mut merged: toml::Table = toml::from_str(TEMPLATE).map_err(|e| {
+            Error::Unexpected(format!("the settings template cannot be read: {}", e.message()))
+        })?;
+        for (section, item) in user.as_table().iter() {
+            let at = place(user.as_table(), section);
+            let sections = || known(KEYS.iter().map(|(s, _, _)| *s));
+            if !KEYS.iter().any(|(s, _, _)| *s == section) {
+                return Err(fault(at, format!("unknown key `{section}`; there are: {}", sections())));
+            }
+            let Some(table) = item.as_table_like() else {
+                return Err(fault(at, format!("`{section}` must be a section, written as [{section}]")));
+            };
+            for (key, item) in table.iter() {
+                let at = place(table, key);
+                let Some((_, _, allowed)) = KEYS.iter().find(|(s, k, _)| *s == section && *k == key) else {
+                    let keys = known(KEYS.iter().filter(|(s, _, _)| *s == section).map(|(_, k, _)| *k));
+                    return Err(fault(at, format!("unknown key `{section}.{key}`; [{section}] has: {keys}")));
+                };
+                let value = item.as_value().filter(|v| allowed.admits(v)).ok_or_else(|| {
+                    let got =
+                        item.as_value().map_or("a section".to_owned(), |v| v.to_string().trim().to_owned());
+                    fault(at, format!("`{section}.{key}` is {got}; allowed: {}", allowed.words()))
+                })?;
+                let Some(toml::Value::Table(target)) = merged.get_mut(section) else { continue };
+                target.insert(key.to_owned(), plain(value, allowed));
+            }
+        }
+        merged.try_into().map_err(|e: toml::de::Error| fault(0, e.message().to_owned()))
+    }
+}
+
+/// A checked value as the plain TOML value of its kind.
+fn plain(value: &toml_edit::Value, allowed: &Allowed) -> toml::Value {
+    match (allowed, value) {
+        (Number(..), toml_edit::Value::Integer(n)) => toml::Value::Float(*n.value() as f64),
+        (_, toml_edit::Value::Integer(n)) => toml::Value::Integer(*n.value()),
+        (_, toml_edit::Value::Float(x)) => toml::Value::Float(*x.value()),
+        (_, toml_edit::Value::Boolean(b)) => toml::Value::Boolean(*b.value()),
+        (_, toml_edit::Value::Array(list)) => {
+            toml::Value::Array(list.iter().map(|v| plain(v, allowed)).collect())
+        }
+        (_, other) => toml::Value::String(other.as_str().unwrap_or_default().to_owned()),
+    }
+}
+
+fn place(table: &dyn TableLike, key: &str) -> usize {
+    let item_start = || table.get(key).and_then(Item::span).map(|s| s.start);
+    table.get_key_value(key).and_then(|(k, _)| k.span()).map(|s| s.start).or_else(item_start).unwrap_or(0)
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut list: Vec<&str> = names.collect();
+    list.dedup();
+    list.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings> {
+        Settings::parse(text, Path::new("shop/tradewind.toml"))
+    }
+
+    #[test]
+    fn the_template_and_the_list_of_keys_agree() {
+        let table: toml::Table = toml::from_str(TEMPLATE).expect("TOML");
+        let in_template: Vec<(String, String)> = table
+            .iter()
+            .flat_map(|(s, t)| t.as_table().expect("a section").keys().map(|k| (s.clone(), k.clone())))
+            .collect();
+        let mut listed: Vec<(String, String)> =
+            KEYS.iter().map(|(s, k, _)| (s.to_string(), k.to_string())).collect();
+        let mut found = in_template.clone();
+        listed.sort();
+        found.sort();
+        assert_eq!(found, listed);
+        // The template as the user's own file passes its own checks and changes nothing.
+        assert_eq!(parse(TEMPLATE).expect("valid"), Settings::defaults());
+    }
+
+    #[test]
+    fn every_key_of_the_template_is_explained_in_both_languages() {
+        let lines: Vec<&str> = TEMPLATE.lines().collect();
+        for (i, line) in lines.iter().enumerate().filter(|(_, l)| l.contains(" = ") && !l.starts_with('#')) {
+            assert!(i > 1 && lines[i - 1].starts_with('#'), "{line} has no comment");
+            assert!(!lines[i - 1].is_ascii(), "{line} has no Chinese comment");
+            let first = lines[..i].iter().rposition(|l| !l.starts_with('#')).map_or(0, |p| p + 1);
+            assert!(lines[first].is_ascii(), "{line} has no English comment");
+        }
+    }
+
+    #[test]
+    fn a_file_is_laid_over_the_defaults() {
+        let s = parse("[trend]\nhorizon = 14\nthreshold = 1\n\n[shop]\nregions = [\"GB\"]\n").expect("valid");
+        assert_eq!((s.trend.horizon, s.trend.threshold, s.trend.level), (14, 1.0, 0.8));
+        assert_eq!(s.shop.regions, ["GB"]);
+        assert_eq!(s.clean, Settings::defaults().clean);
+        assert_eq!(parse("trend.horizon = 7").expect("dotted").trend.horizon, 7);
+        assert_eq!(parse("trend = { horizon = 7 }").expect("inline").trend.horizon, 7);
+    }
+
+    #[test]
+    fn faults_name_file_line_key_and_range() {
+        let cases = [
+            ("\n[trend]\nhorizon = 0\n", 3, "`trend.horizon` is 0; allowed: a whole number from 1 to 366"),
+            (
+                "[trend]\nhorizont = 3",
+                2,
+                "unknown key `trend.horizont`; [trend] has: horizon, threshold, level",
+            ),
+            ("# x\n[trends]\n", 2, "unknown key `trends`"),
+            ("[shop]\nlanguage = \"fr\"", 2, "allowed: one of \"auto\", \"en\", \"zh\""),
+            ("[shop]\nregions = [\"CN\", \"CN\"]", 2, "each at most once"),
+            ("[shop]\ncurrency = \"yuan\"", 2, "three capital letters"),
+            ("[clean]\n\noutlier_threshold = nan", 3, "a number from 1 to 100"),
+            ("[clean]\noutlier_threshold = \"6\"", 2, "a number from 1 to 100"),
+            ("[run]\nseed = -1", 2, "`run.seed` is -1"),
+            ("run = 3", 1, "must be a section"),
+            ("[run]\nseed = ", 2, "not valid TOML"),
+            ("[run]\nseed = 99999999999999999999", 2, "not valid TOML"),
+            ("[run]\nseed = 1\nseed = 2", 3, "not valid TOML"),
+        ];
+        for (text, line, part) in cases {
+            let e = parse(text).expect_err(text).to_string();
+            assert!(e.starts_with(&format!("shop/tradewind.toml:{line}: ")), "{text}: {e}");
+            assert!(e.contains(part), "{text}: {e}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One program for all integration tests of this crate, so that it is linked once.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod clean;
+mod outputs;
+mod panel;
+mod rows;
+mod shops;
+mod store;
