@@ -106,9 +106,12 @@ impl DateStyle {
                 let v = crate::number::plain(text.as_bytes()).filter(|v| (1e8..7.3e9).contains(v))?;
                 Some((v * 1000.0).round() as i64)
             }
-            Self::Millis => text.parse::<i64>().ok().filter(|v| (100_000_000_000..7_300_000_000_000).contains(v)),
+            Self::Millis => {
+                text.parse::<i64>().ok().filter(|v| (100_000_000_000..7_300_000_000_000).contains(v))
+            }
             Self::Serial => {
-                let v = crate::number::plain(text.as_bytes()).filter(|v| (10_000.0..110_000.0).contains(v))?;
+                let v =
+                    crate::number::plain(text.as_bytes()).filter(|v| (10_000.0..110_000.0).contains(v))?;
                 // Excel rounds times to the second; so do we, against 08:25:59.9999.
                 Some(((v - 25_569.0) * 86_400.0).round() as i64 * 1000)
             }
@@ -274,7 +277,8 @@ fn compact(text: &str) -> Option<i64> {
     if !matches!(b.len(), 8 | 12 | 14) || !b.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let two = |i: usize| b.get(i).zip(b.get(i + 1)).map(|(a, c)| i64::from(a - b'0') * 10 + i64::from(c - b'0'));
+    let two =
+        |i: usize| b.get(i).zip(b.get(i + 1)).map(|(a, c)| i64::from(a - b'0') * 10 + i64::from(c - b'0'));
     let date = day_ms(two(0)? * 100 + two(2)?, two(4)?, two(6)?)?;
     let (hour, minute, second) = (two(8).unwrap_or(0), two(10).unwrap_or(0), two(12).unwrap_or(0));
     (hour < 24 && minute < 60 && second < 60).then_some(date + ((hour * 60 + minute) * 60 + second) * 1000)
@@ -294,11 +298,12 @@ fn named(text: &str) -> Option<i64> {
     let mut words = text.splitn(4, |c: char| c == ' ' || c == '-').map(|w| w.trim_matches(','));
     let (first, second, third) = (words.next()?, words.next()?, words.next()?);
     let rest = words.next().unwrap_or("");
-    let ((day, day_len, ordinal), month) = match (digits(first), month_of(second), month_of(first), digits(second)) {
-        (Some(day), Some(month), _, _) => (day, month),
-        (_, _, Some(month), Some(day)) => (day, month),
-        _ => return None,
-    };
+    let ((day, day_len, ordinal), month) =
+        match (digits(first), month_of(second), month_of(first), digits(second)) {
+            (Some(day), Some(month), _, _) => (day, month),
+            (_, _, Some(month), Some(day)) => (day, month),
+            _ => return None,
+        };
     let (year, year_len, after) = digits(third)?;
     if day_len > 2 || !matches!(ordinal, "" | "st" | "nd" | "rd" | "th") || !after.is_empty() {
         return None;
@@ -317,7 +322,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn ms(text: &str) -> i64 {
-        chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").expect("a moment").and_utc().timestamp_millis()
+        chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S")
+            .expect("a moment")
+            .and_utc()
+            .timestamp_millis()
     }
 
     #[test]
@@ -370,7 +378,10 @@ mod tests {
         assert_eq!(of(&["1291206360"], None), Decision::Style(DateStyle::Seconds));
         assert_eq!(of(&["40513.5"], None), Decision::Style(DateStyle::Serial));
         assert_eq!(of(&["x", ""], None), Decision::Unknown);
-        assert_eq!(of(&["2010-12-01", "1/2/2010", "2010-12-03"], None), Decision::Style(DateStyle::YearFirst));
+        assert_eq!(
+            of(&["2010-12-01", "1/2/2010", "2010-12-03"], None),
+            Decision::Style(DateStyle::YearFirst)
+        );
     }
 
     proptest! {

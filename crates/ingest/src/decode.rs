@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(read(bom), (text.into(), "UTF-8"));
         for (mark, big) in [([0xff, 0xfe], false), ([0xfe, 0xff], true)] {
             let mut bytes = mark.to_vec();
-            bytes.extend(text.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() }));
+            bytes.extend(
+                text.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() }),
+            );
             assert_eq!(read(bytes), (text.into(), if big { "UTF-16BE" } else { "UTF-16LE" }));
         }
         let western = "Stück;Größe\nKäse für Zürich;Brötchen über Äpfel\n";

@@ -8,8 +8,8 @@ use crate::decode::Decoder;
 use crate::error::{IngestError, Result};
 use crate::input::Input;
 use crate::source::{
-    BATCH_BYTES_MAX, BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, ROW_BYTES_MAX, RawBatch, RawFault, ReadSettings, Reason,
-    Source, TextColumn, distinct_names,
+    BATCH_BYTES_MAX, BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, ROW_BYTES_MAX, RawBatch, RawFault,
+    ReadSettings, Reason, Source, TextColumn, distinct_names,
 };
 use encoding_rs::Encoding;
 
@@ -233,7 +233,10 @@ impl Delimited {
         loop {
             match self.next_row()? {
                 Next::End => {
-                    return Err(IngestError::UnknownFormat { file: self.input.name(), why: "it is empty".into() });
+                    return Err(IngestError::UnknownFormat {
+                        file: self.input.name(),
+                        why: "it is empty".into(),
+                    });
                 }
                 Next::Broken { line } => {
                     return Err(IngestError::UnknownFormat {
@@ -348,16 +351,28 @@ impl Source for Delimited {
                     break;
                 }
                 Next::Broken { line } => {
-                    batch.faults.push(RawFault { row: None, line, column: String::new(), reason: Reason::OpenQuote });
+                    batch.faults.push(RawFault {
+                        row: None,
+                        line,
+                        column: String::new(),
+                        reason: Reason::OpenQuote,
+                    });
                     continue;
                 }
                 Next::Row { line } => line,
             };
             let fits = self.fields.len() == n_columns
                 || (self.fields.len() > n_columns
-                    && self.fields[n_columns..].iter().all(|f| self.buf[f.start..f.end].trim_ascii().is_empty()));
+                    && self.fields[n_columns..]
+                        .iter()
+                        .all(|f| self.buf[f.start..f.end].trim_ascii().is_empty()));
             if !fits {
-                batch.faults.push(RawFault { row: None, line, column: String::new(), reason: Reason::Ragged });
+                batch.faults.push(RawFault {
+                    row: None,
+                    line,
+                    column: String::new(),
+                    reason: Reason::Ragged,
+                });
                 continue;
             }
             let mut full = false;

@@ -6,7 +6,9 @@
 use crate::error::{IngestError, Result};
 use crate::input::Input;
 use crate::parquet_file::guarded;
-use crate::source::{BATCH_ROWS_MAX, RawBatch, RawFault, ReadSettings, Reason, Source, TextColumn, distinct_names};
+use crate::source::{
+    BATCH_ROWS_MAX, RawBatch, RawFault, ReadSettings, Reason, Source, TextColumn, distinct_names,
+};
 use calamine::{Data, DataRef, ExcelDateTime, Reader, Sheets, open_workbook_auto_from_rs};
 use std::collections::VecDeque;
 use std::io::Cursor;
@@ -25,7 +27,8 @@ const SHEETS_MAX: usize = 256;
 
 /// Opens a workbook: the first sheet that holds something and all sheets with the same header, or the sheet asked for.
 pub(crate) fn open(input: &Input, settings: &ReadSettings) -> Result<Box<dyn Source>> {
-    let too_large = |what: &str, limit: String| IngestError::TooLarge { file: input.name(), what: what.into(), limit };
+    let too_large =
+        |what: &str, limit: String| IngestError::TooLarge { file: input.name(), what: what.into(), limit };
     let bytes = input.whole()?;
     if bytes.len() as u64 > WORKBOOK_BYTES_MAX {
         return Err(too_large("its size", format!("{} MiB", WORKBOOK_BYTES_MAX >> 20)));
@@ -90,7 +93,8 @@ pub(crate) fn open(input: &Input, settings: &ReadSettings) -> Result<Box<dyn Sou
 fn claimed_bytes(zip: &[u8]) -> u64 {
     let mut total = 0_u64;
     let mut at = 0;
-    let u32_at = |i: usize| zip.get(i..i + 4).map_or(0, |b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    let u32_at =
+        |i: usize| zip.get(i..i + 4).map_or(0, |b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     // Signatures inside packed data only make the estimate larger, never smaller.
     while let Some(k) = zip.get(at..).and_then(|rest| rest.windows(4).position(|w| w == b"PK\x01\x02")) {
         total = total.saturating_add(u32_at(at + k + 24));
@@ -173,13 +177,20 @@ impl<'a> Rows<'a> {
         if *self.cells_left == 0 || column >= COLUMNS_MAX {
             return Err(IngestError::TooLarge {
                 file: self.input.name(),
-                what: if column >= COLUMNS_MAX { "a column's number".into() } else { "the number of cells".into() },
+                what: if column >= COLUMNS_MAX {
+                    "a column's number".into()
+                } else {
+                    "the number of cells".into()
+                },
                 limit: if column >= COLUMNS_MAX { COLUMNS_MAX.to_string() } else { CELLS_MAX.to_string() },
             });
         }
         *self.cells_left -= 1;
         if self.row.is_some_and(|r| r > row) {
-            return Err(IngestError::Damaged { file: self.input.name(), why: "its rows are out of order".into() });
+            return Err(IngestError::Damaged {
+                file: self.input.name(),
+                why: "its rows are out of order".into(),
+            });
         }
         if self.row != Some(row) {
             self.end_row();
@@ -207,7 +218,12 @@ impl<'a> Rows<'a> {
         };
         let inside = self.first_column..self.first_column + columns.len() as u32;
         if cells.iter().any(|(column, _)| !inside.contains(column)) {
-            self.batch.faults.push(RawFault { row: None, line, column: String::new(), reason: Reason::Ragged });
+            self.batch.faults.push(RawFault {
+                row: None,
+                line,
+                column: String::new(),
+                reason: Reason::Ragged,
+            });
             return;
         }
         let at = self.batch.lines.len();

@@ -7,11 +7,13 @@ use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 /// The most that is unpacked into memory, for formats that cannot be read piece by piece from a packed stream.
-pub const UNPACKED_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const UNPACKED_BYTES_MAX: u64 = 512 << 20;
 
 /// Name endings that a folder import takes, without `.gz` and `.zst`.
-pub const EXTENSIONS: &[&str] =
-    &["csv", "tsv", "tab", "psv", "txt", "jsonl", "ndjson", "json", "parquet", "pq", "xlsx", "xlsm", "xls", "ods"];
+pub const EXTENSIONS: &[&str] = &[
+    "csv", "tsv", "tab", "psv", "txt", "jsonl", "ndjson", "json", "parquet", "pq", "xlsx", "xlsm", "xls",
+    "ods",
+];
 
 /// A source of bytes with a name.
 #[derive(Clone, Debug)]
@@ -110,7 +112,9 @@ impl Input {
         let raw = self.raw()?;
         Ok(match self.packing()? {
             Packing::None => raw,
-            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, raw))),
+            Packing::Gzip => {
+                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, raw)))
+            }
             Packing::Zstd => Box::new(
                 zstd::stream::read::Decoder::new(raw)
                     .and_then(|mut d| d.window_log_max(27).map(|()| d))

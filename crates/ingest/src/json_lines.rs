@@ -5,8 +5,8 @@ use crate::delimited::forced_encoding;
 use crate::error::{IngestError, Result};
 use crate::input::Input;
 use crate::source::{
-    BATCH_BYTES_MAX, BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, ROW_BYTES_MAX, RawBatch, RawFault, ReadSettings, Reason,
-    Source, TextColumn,
+    BATCH_BYTES_MAX, BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, ROW_BYTES_MAX, RawBatch, RawFault,
+    ReadSettings, Reason, Source, TextColumn,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +48,8 @@ pub(crate) fn open(input: &Input, settings: &ReadSettings) -> Result<Box<dyn Sou
     if objects == 0 || source.columns.is_empty() {
         return Err(IngestError::UnknownFormat {
             file: input.name(),
-            why: "it looks like JSON, but no line is an object with columns; one object a line is read".into(),
+            why: "it looks like JSON, but no line is an object with columns; one object a line is read"
+                .into(),
         });
     }
     source.wanted = vec![true; source.columns.len()];
@@ -142,7 +143,12 @@ impl Source for JsonLines {
             }
             bytes += text.len();
             let Ok(object) = serde_json::from_slice::<Map<String, Value>>(text) else {
-                batch.faults.push(RawFault { row: None, line, column: String::new(), reason: Reason::NotJson });
+                batch.faults.push(RawFault {
+                    row: None,
+                    line,
+                    column: String::new(),
+                    reason: Reason::NotJson,
+                });
                 continue;
             };
             let row = batch.lines.len();

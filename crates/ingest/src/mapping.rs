@@ -387,14 +387,18 @@ impl Mapping {
     /// # Errors
     /// Never for a mapping that was read; kept since writing TOML may fail.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| IngestError::Mapping { name: self.name.clone(), why: e.to_string() })
+        toml::to_string(self)
+            .map_err(|e| IngestError::Mapping { name: self.name.clone(), why: e.to_string() })
     }
 
     /// The same mapping for one table only.
     pub fn only(mut self, table: &str) -> Result<Self> {
         self.tables.retain(|t| t.table == table);
         if self.tables.is_empty() {
-            return Err(IngestError::Mapping { name: self.name, why: format!("it does not fill a table `{table}`") });
+            return Err(IngestError::Mapping {
+                name: self.name,
+                why: format!("it does not fill a table `{table}`"),
+            });
         }
         Ok(self)
     }
@@ -420,7 +424,11 @@ impl Mapping {
                 match spec.column(name) {
                     None => {
                         let known: Vec<_> = spec.columns.iter().map(|c| c.name).collect();
-                        faults.push(format!("`{}` has no column `{name}`; it has: {}", t.table, known.join(", ")));
+                        faults.push(format!(
+                            "`{}` has no column `{name}`; it has: {}",
+                            t.table,
+                            known.join(", ")
+                        ));
                     }
                     Some(c) => faults.extend(column.faults(name, c.kind)),
                 }
@@ -429,7 +437,8 @@ impl Mapping {
                 for (role, name) in [("of", &increase.of), ("by", &increase.by)] {
                     let kind = if role == "of" { ColumnType::Number } else { ColumnType::Text };
                     if spec.column(name).is_none_or(|c| c.kind != kind) || spec.time.is_none() {
-                        faults.push(format!("increase.{role} = `{name}` does not fit the table `{}`", t.table));
+                        faults
+                            .push(format!("increase.{role} = `{name}` does not fit the table `{}`", t.table));
                     }
                 }
             }
@@ -442,12 +451,14 @@ impl Mapping {
                 faults.push("melt takes either `prefix` or `columns`".into());
             }
             faults.extend(
-                t.reject.iter().filter(|c| c.reason.is_none()).map(|_| "a `reject` condition lacks its `reason`".into()),
+                t.reject
+                    .iter()
+                    .filter(|c| c.reason.is_none())
+                    .map(|_| "a `reject` condition lacks its `reason`".into()),
             );
             let all = t.skip.iter().chain(&t.reject).chain(t.columns.values().flat_map(|c| &c.cases));
-            faults.extend(
-                all.filter(|c| c.column.is_empty()).map(|_| "a condition lacks its `column`".into()),
-            );
+            faults
+                .extend(all.filter(|c| c.column.is_empty()).map(|_| "a condition lacks its `column`".into()));
         }
         faults
     }
@@ -495,7 +506,10 @@ impl ColumnMapping {
             faults.push(format!("`{name}`: `{f}` is no date format; write it as %d/%m/%Y"));
         }
         faults.extend(
-            self.cases.iter().filter(|c| c.value.is_none()).map(|_| format!("a case of `{name}` lacks its `value`")),
+            self.cases
+                .iter()
+                .filter(|c| c.value.is_none())
+                .map(|_| format!("a case of `{name}` lacks its `value`")),
         );
         faults
     }

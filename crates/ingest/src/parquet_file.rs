@@ -2,17 +2,23 @@
 
 use crate::error::{IngestError, Result};
 use crate::input::{Input, Packing};
-use crate::source::{BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, RawBatch, ReadSettings, Source, distinct_names};
+use crate::source::{
+    BATCH_CELLS_MAX, BATCH_ROWS_MAX, COLUMNS_MAX, RawBatch, ReadSettings, Source, distinct_names,
+};
 use arrow::array::RecordBatchReader;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::reader::ChunkReader;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs a decoder that may panic on damaged files, and makes an error of it: the file is a stranger's, the decoder
 /// not ours.
-pub(crate) fn guarded<T, E: std::fmt::Display>(input: &Input, what: impl FnOnce() -> Result<T, E>) -> Result<T> {
+pub(crate) fn guarded<T, E: std::fmt::Display>(
+    input: &Input,
+    what: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(what)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => Err(IngestError::Damaged { file: input.name(), why: e.to_string() }),
@@ -51,7 +57,7 @@ struct ParquetFile {
     next_row: u64,
 }
 
-fn prepared<R>(
+fn prepared<R: ChunkReader + 'static>(
     input: &Input,
     builder: ParquetRecordBatchReaderBuilder<R>,
     keep: impl FnOnce(ParquetRecordBatchReaderBuilder<R>) -> Pending,
@@ -76,7 +82,10 @@ fn prepared<R>(
 }
 
 /// Column chunks that claim more bytes than the file has are a sign of damage, and would be allocated.
-fn check_sizes<R>(input: &Input, builder: &ParquetRecordBatchReaderBuilder<R>) -> Result<()> {
+fn check_sizes<R: ChunkReader + 'static>(
+    input: &Input,
+    builder: &ParquetRecordBatchReaderBuilder<R>,
+) -> Result<()> {
     let file = match input.packing()? {
         Packing::None => input.len().unwrap_or(u64::MAX),
         _ => u64::MAX,
@@ -97,7 +106,7 @@ fn check_sizes<R>(input: &Input, builder: &ParquetRecordBatchReaderBuilder<R>) -
 }
 
 impl ParquetFile {
-    fn start<R: parquet::file::reader::ChunkReader + 'static>(
+    fn start<R: ChunkReader + 'static>(
         &self,
         builder: ParquetRecordBatchReaderBuilder<R>,
     ) -> Result<ParquetRecordBatchReader> {

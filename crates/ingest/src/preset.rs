@@ -102,7 +102,8 @@ mod tests {
     fn every_preset_reads_and_writes_back() {
         for text in TEXTS {
             let mapping = Mapping::from_toml("preset", text).expect("a preset");
-            let again = Mapping::from_toml("preset", &mapping.to_toml().expect("text")).expect("the same preset");
+            let again =
+                Mapping::from_toml("preset", &mapping.to_toml().expect("text")).expect("the same preset");
             assert_eq!(mapping, again);
             assert!(!mapping.summary.en.is_empty() && !mapping.summary.zh.is_empty(), "{}", mapping.name);
         }

@@ -232,7 +232,8 @@ impl TextColumn {
                 let mut bad = Vec::new();
                 let repaired: StringArray = (0..rows)
                     .map(|i| {
-                        let bytes = buffer.get(offsets[i] as usize..offsets[i + 1] as usize).unwrap_or_default();
+                        let bytes =
+                            buffer.get(offsets[i] as usize..offsets[i + 1] as usize).unwrap_or_default();
                         match std::str::from_utf8(bytes) {
                             Ok(text) if valid[i] => Some(text),
                             Ok(_) => None,
@@ -257,7 +258,8 @@ pub(crate) fn distinct_names(names: Vec<String>) -> Vec<String> {
         .into_iter()
         .enumerate()
         .map(|(i, name)| {
-            let base = if name.trim().is_empty() { format!("column_{}", i + 1) } else { name.trim().to_owned() };
+            let base =
+                if name.trim().is_empty() { format!("column_{}", i + 1) } else { name.trim().to_owned() };
             let mut name = base.clone();
             while !seen.insert(name.clone()) {
                 let k = next.entry(base.clone()).or_insert(1_usize);
