@@ -1,1 +1,146 @@
 //! What will sell, at what price, and what is trending.
+//!
+//! ```text
+//! Panel ─→ CATALOG entry ─build→ Forecaster ─fit→ FittedForecaster ─predict→ Forecast
+//!                                                        │  ▲
+//!                                                  update┘  └load ← JSON ← save
+//! ```
+//!
+//! Every method of the list [`CATALOG`] is reached in the same way; [`entry`] finds one by name. Most methods look at
+//! one series at a time ([`local`] carries them over a whole panel, in parallel); the others learn across series.
+//!
+//! ```
+//! use tradewind_core::{Ahead, Freq, Panel, Params, Run};
+//! let months: Vec<f64> = (0..48).map(|t| 100.0 + t as f64 + [8.0, -3.0, -5.0][t % 3]).collect();
+//! let panel = Panel::from_series(Freq::MONTHLY, vec![("tea".into(), 0, months)]).unwrap();
+//! let run = Run::new(1);
+//! let params = Params::new();
+//! let model = (tradewind_forecast::entry("naive").unwrap().build)(&params).unwrap();
+//! let fitted = model.fit(&run, &panel).unwrap();
+//! let ahead = fitted.predict(&run, &Ahead::new(6, &[0.1, 0.9])).unwrap();
+//! assert_eq!(ahead.mean(0).len(), 6);
+//! assert!(ahead.quantile(0, 0, 0.1).unwrap() < ahead.mean(0)[0]);
+//! ```
+//!
+//! What this crate refuses to do: read files, clocks or the network; look at anything behind a cutoff; fail a whole
+//! panel because one series is too short (it falls back and says so).
+
+pub mod backtest;
+pub mod conformal;
+pub mod features;
+pub mod forecasting;
+pub mod local;
+pub mod normal;
+
+pub use forecasting::{Intervals, Options, forecast, forecast_each};
+
+use serde_json::Value;
+use tradewind_core::{Error, ForecasterEntry, ParamFault, ParamKind, Params, Result};
+
+/// Declares each method's module and puts its `ENTRY` into [`CATALOG`]: a new method is its file and a line here.
+macro_rules! catalog {
+    ($($module:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// All forecasters, in the order in which they are shown.
+        pub const CATALOG: &[ForecasterEntry] = &[$($module::ENTRY),*];
+    };
+}
+
+catalog! {
+    naive,
+    mean,
+    auto,
+}
+
+/// The catalogue entry of that name. The error lists all names, the likeliest first.
+///
+/// ```
+/// assert_eq!(tradewind_forecast::entry("naive").unwrap().name, "naive");
+/// let missing = tradewind_forecast::entry("niave").unwrap_err().to_string();
+/// assert!(missing.contains("did you mean `naive`?"));
+/// ```
+pub fn entry(name: &str) -> Result<&'static ForecasterEntry> {
+    CATALOG.iter().find(|e| e.name == name).ok_or_else(|| {
+        let asked = name.to_lowercase().replace(['-', ' '], "_");
+        let near = CATALOG
+            .iter()
+            .map(|e| (edits(&asked, e.name), e.name))
+            .min()
+            .filter(|(d, e)| *d <= 1 + e.len() / 3)
+            .map_or(String::new(), |(_, e)| format!("did you mean `{e}`? "));
+        let names = CATALOG.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
+        Error::NotFound { what: "forecaster", name: name.to_owned(), known: format!("{near}{names}") }
+    })
+}
+
+/// Reads a method's parameter struct. Names that do not exist, wrong types and values out of range are told all at
+/// once, by the ranges of the entry; `null` stands for the default.
+pub fn read_params<P: serde::de::DeserializeOwned + Default>(entry: &ForecasterEntry, params: &Params) -> Result<P> {
+    let mut given = params.clone();
+    given.retain(|_, v| !v.is_null());
+    let faults: Vec<ParamFault> = entry
+        .params
+        .iter()
+        .filter_map(|spec| {
+            let value = given.get(spec.name)?;
+            let ok = match spec.kind {
+                ParamKind::Integer { min, max } => value.as_i64().is_some_and(|v| (min..=max).contains(&v)),
+                ParamKind::Number { min, max } => value.as_f64().is_some_and(|v| (min..=max).contains(&v)),
+                ParamKind::Choice(words) => value.as_str().is_some_and(|v| words.contains(&v)),
+                ParamKind::Flag => value.is_boolean(),
+            };
+            let got = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (!ok).then(|| ParamFault::new(spec.name, got, spec.kind.to_string()))
+        })
+        .collect();
+    // An unknown name is told first: its value may have been meant for another parameter.
+    if faults.is_empty() || given.keys().any(|k| !entry.params.iter().any(|p| p.name == k)) {
+        entry.read(&given)
+    } else {
+        Err(Error::Params(faults))
+    }
+}
+
+/// How many single-character changes lie between two words (Levenshtein, with neighbours swapped counted once).
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (last[j - 1] + change).min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_plain() {
+        for (i, e) in CATALOG.iter().enumerate() {
+            assert!(CATALOG[..i].iter().all(|o| o.name != e.name), "{} twice", e.name);
+            assert!(e.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{}", e.name);
+            assert!(!e.summary.is_empty() && !e.summary_zh.is_empty() && !e.source.is_empty(), "{}", e.name);
+        }
+    }
+
+    #[test]
+    fn swapped_letters_are_one_edit() {
+        assert_eq!(edits("niave", "naive"), 1);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("theta", "theta"), 0);
+    }
+}
