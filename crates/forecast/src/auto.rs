@@ -20,7 +20,7 @@
 //! | `origins` | 3 | past origins | 1 to 20 |
 //! | `horizon` | a season, else 6 | steps of each past window; best set to the steps wanted | 1 to 10000 |
 //! | `combine` | `weighted` | how the best are combined | weighted, mean, median, best |
-//! | `best` | 4 | how many are combined | 1 to 50 |
+//! | `best` | 6 | how many are combined | 1 to 50 |
 //! | `shrink` | 6 | origins that the class's errors count for | 0 to 1000 |
 //! | `season_length` | by frequency | steps of a season | 1 to 10000 |
 //!
@@ -73,7 +73,7 @@ pub const ENTRY: ForecasterEntry = ForecasterEntry {
         ParamSpec {
             name: "best",
             kind: ParamKind::Integer { min: 1, max: 50 },
-            default: "4",
+            default: "6",
             summary: "how many candidates are combined",
         },
         ParamSpec {
@@ -96,12 +96,35 @@ const POOLS: &[&str] = &["default", "fast"];
 type Named = (&'static str, &'static str);
 
 /// For series that sell steadily.
-const STEADY: &[Named] = &[("naive", "{}"), ("mean", "{}")];
+const STEADY: &[Named] = &[
+    ("theta", r#"{"variant":"stm"}"#),
+    ("theta", r#"{"variant":"otm"}"#),
+    ("theta", r#"{"variant":"dotm"}"#),
+    ("holt_winters", "{}"),
+    ("holt_winters", r#"{"trend":"none"}"#),
+    ("seasonal_naive", "{}"),
+    ("ses", "{}"),
+    ("naive", "{}"),
+];
 /// For slow sellers.
-const SLOW: &[Named] = &[("naive", "{}"), ("mean", "{}")];
+const SLOW: &[Named] = &[
+    ("sba", "{}"),
+    ("tsb", "{}"),
+    ("imapa", "{}"),
+    ("ses", "{}"),
+    ("theta", r#"{"variant":"stm"}"#),
+    ("moving_average", "{}"),
+    ("mean", "{}"),
+];
 /// The quick ones of each.
-const STEADY_FAST: &[Named] = &[("naive", "{}"), ("mean", "{}")];
-const SLOW_FAST: &[Named] = &[("naive", "{}"), ("mean", "{}")];
+const STEADY_FAST: &[Named] = &[
+    ("theta", r#"{"variant":"stm"}"#),
+    ("theta", r#"{"variant":"dotm"}"#),
+    ("seasonal_naive", "{}"),
+    ("ses", "{}"),
+    ("naive", "{}"),
+];
+const SLOW_FAST: &[Named] = &[("sba", "{}"), ("tsb", "{}"), ("ses", "{}"), ("mean", "{}")];
 
 /// Fewest series of a class for errors of its own; smaller ones share those of the whole part.
 const OWN_CLASS_SERIES: usize = 30;
@@ -150,7 +173,7 @@ impl Default for Auto {
             origins: 3,
             horizon: None,
             combine: Combine::Weighted,
-            best: 4,
+            best: 6,
             shrink: 6.0,
             season_length: None,
         }
@@ -325,9 +348,10 @@ impl AutoForecaster {
         let mut residuals = Vec::with_capacity(result.windows().len());
         for o in 0..settings.n_origins {
             let without = (settings.n_origins > 1).then_some(o);
+            let overlap = settings.horizon.div_ceil(settings.stride());
             let class = scored.class_errors(pool.len(), &able, without);
             for (w, window) in result.windows().iter().enumerate().filter(|(_, w)| w.origin == o) {
-                let weights = self.weigh(&scored, &class, window.series, without, &able[window.series]);
+                let weights = self.weigh(&scored, &class, window.series, without.map(|o| (o, overlap)), &able[window.series]);
                 let said: Vec<(&[f64], f64)> = weights.iter().map(|(m, x)| (result.mean(*m, w), *x)).collect();
                 let errors = result
                     .actual(w)
@@ -341,15 +365,16 @@ impl AutoForecaster {
         Ok(Chosen { weights, residuals })
     }
 
-    /// The best candidates of a series with their weights, which sum to 1; best first.
-    fn weigh(&self, scored: &Scored, class: &[Vec<f64>], s: usize, without: Option<usize>, able: &[bool]) -> Vec<(usize, f64)> {
+    /// The best candidates of a series with their weights, which sum to 1; best first. `without` is an origin that is not
+    /// looked at, and how many origins further a window no longer shares observations with it.
+    fn weigh(&self, scored: &Scored, class: &[Vec<f64>], s: usize, without: Option<(usize, usize)>, able: &[bool]) -> Vec<(usize, f64)> {
         let prior = &class[scored.class_of[s]];
         let mut by_score: Vec<(usize, f64)> = (0..prior.len())
             .filter(|m| able[*m])
             .map(|m| {
                 let own: Vec<f64> = scored.windows_of[s]
                     .iter()
-                    .filter(|(o, _)| Some(*o) != without)
+                    .filter(|(o, _)| without.is_none_or(|(out, overlap)| o.abs_diff(out) >= overlap))
                     .map(|(_, w)| scored.relative[*w][m])
                     .filter(|e| e.is_finite())
                     .collect();

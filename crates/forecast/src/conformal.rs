@@ -222,7 +222,12 @@ pub fn look_back(panel: &Panel, season: usize, horizon: usize, n_origins: usize,
         spare = spare.min(n / 2);
         stride = horizon;
     }
-    if wanted > 1 {
+    let median = lengths[lengths.len() / 2];
+    if step == 0 && median >= 2 * horizon + min_train {
+        // Windows side by side tell more than windows that overlap; shorter series take part in the later ones only.
+        stride = horizon;
+        spare = spare.max(longest - horizon - min_train);
+    } else if wanted > 1 {
         // Origins closer together rather than fewer, when the history is short.
         stride = stride.min((spare / (wanted - 1)).max(1));
     }
@@ -489,8 +494,8 @@ fn growth(pool: &[&(&Residuals, Vec<f64>)], horizon: usize) -> Vec<f64> {
 
 /// Errors of one pool over size and growth, gathered by series.
 struct OwnErrors {
-    /// For each series, for each of its origins: the errors.
-    by_series: Vec<Vec<Vec<f64>>>,
+    /// For each series, for each of its origins: observations known then, steps checked, and the errors.
+    by_series: Vec<Vec<(usize, usize, Vec<f64>)>>,
     mean: f64,
 }
 
@@ -503,20 +508,26 @@ impl OwnErrors {
             sum += z.iter().map(|z| z.abs()).sum::<f64>();
             n += z.len() as f64;
             if !z.is_empty() {
-                by_series[r.series].push(z);
+                by_series[r.series].push((r.n_train, e.len(), z));
             }
         }
         Self { by_series, mean: if n > 0.0 && sum > 0.0 { sum / n } else { 1.0 } }
     }
 
-    /// How large the errors of series `s` are against the pool's, by its origins but `without`, drawn to the pool's mean
-    /// by `prior` points.
+    /// How large the errors of series `s` are against the pool's, drawn to the pool's mean by `prior` points; by its
+    /// origins but those whose windows share an observation with that of origin `without`.
     fn hardness(&self, s: usize, without: Option<usize>, prior: f64) -> f64 {
         if prior.is_infinite() {
             return self.mean;
         }
         let (mut sum, mut n) = (0.0, 0.0);
-        for (_, z) in self.by_series[s].iter().enumerate().filter(|(o, _)| Some(*o) != without) {
+        let apart = |n_train: usize| {
+            without.is_none_or(|o| {
+                let (at, len, _) = &self.by_series[s][o];
+                n_train.abs_diff(*at) >= *len
+            })
+        };
+        for (_, _, z) in self.by_series[s].iter().filter(|w| apart(w.0)) {
             sum += z.iter().map(|z| z.abs()).sum::<f64>();
             n += z.len() as f64;
         }
@@ -528,7 +539,7 @@ impl OwnErrors {
         let cost = |prior: f64| -> f64 {
             let mut cost = 0.0;
             for (s, origins) in self.by_series.iter().enumerate().filter(|(_, o)| o.len() > 1) {
-                for (o, z) in origins.iter().enumerate() {
+                for (o, (_, _, z)) in origins.iter().enumerate() {
                     let m = self.hardness(s, Some(o), prior);
                     cost += z.len() as f64 * m.ln() + z.iter().map(|z| z.abs()).sum::<f64>() / m;
                 }
@@ -548,7 +559,7 @@ impl OwnErrors {
     fn scores(&self, prior: f64) -> Vec<f64> {
         let mut out = Vec::new();
         for (s, origins) in self.by_series.iter().enumerate() {
-            for (o, z) in origins.iter().enumerate() {
+            for (o, (_, _, z)) in origins.iter().enumerate() {
                 let m = self.hardness(s, Some(o), prior);
                 out.extend(z.iter().map(|z| z / m));
             }
