@@ -21,10 +21,13 @@
 mod catalogue;
 mod demand;
 mod floor;
+mod folder;
 mod plan;
 mod tables;
 #[cfg(test)]
 mod tests;
+
+pub use folder::{TRUTH_FILE, make};
 
 use arrow::record_batch::RecordBatch;
 use chrono::{Datelike, Days, NaiveDate};

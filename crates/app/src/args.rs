@@ -1,0 +1,342 @@
+//! What can be typed. Parsing has no side effects; each command's own file does the work.
+
+use crate::lang::Lang;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Tradewind 信风: see what will sell.
+#[derive(Debug, Parser)]
+#[command(name = "tradewind", version, about, long_about = None, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The shop's folder; else the nearest folder upwards that holds a tradewind.toml, else ./shop
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) shop: Option<PathBuf>,
+    /// Answer in JSON on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing beside the answer
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to use (0: all cores); the result does not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Seed of everything random
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Language of what is read by people; else the shop's, else the locale's
+    #[arg(long, global = true, value_enum)]
+    pub(crate) lang: Option<Lang>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a shop's folder
+    Init(InitArgs),
+    /// Take files into the shop
+    Import(ImportArgs),
+    /// Check the quality of the shop's data
+    Check(CheckArgs),
+    /// Say which products, categories, stores and words will rise, hold or fall, and why
+    Trends(TrendsArgs),
+    /// Forecast units, revenue or price with intervals
+    Forecast(ForecastArgs),
+    /// Make a simulated shop and run the main job on it
+    Demo(DemoArgs),
+    /// List the models with their parameters
+    Models(ModelsArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the reference, as kept under docs/reference
+    #[command(hide = true)]
+    Reference {
+        /// The page
+        page: ReferencePage,
+    },
+}
+
+/// Generated pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReferencePage {
+    /// Models and parameters.
+    Models,
+    /// Canonical tables and presets.
+    Tables,
+    /// Commands and options.
+    Commands,
+    /// Keys of tradewind.toml.
+    Settings,
+}
+
+/// `tradewind init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The folder to make
+    #[arg(default_value = "shop", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+/// `tradewind import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files, or folders of files: CSV, TSV, JSON Lines, Parquet or Excel, each plain, gzip or zstd
+    #[arg(required_unless_present = "undo", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How the columns are named; else it is found from the header (`tradewind models --presets` lists them)
+    #[arg(long, value_name = "NAME", conflicts_with = "mapping")]
+    pub(crate) preset: Option<String>,
+    /// A mapping file (TOML) that says which column is which
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) mapping: Option<PathBuf>,
+    /// The canonical table, for files in canonical columns
+    #[arg(long, value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Stop when more rows than this are rejected: a number, or a share as 5%
+    #[arg(long, value_name = "N|N%")]
+    pub(crate) max_rejects: Option<String>,
+    /// Where rejected rows go [default: rejects/<import>.csv in the shop]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) rejects: Option<PathBuf>,
+    /// Take back an earlier import by its number, instead of taking in files
+    #[arg(long, value_name = "IMPORT", conflicts_with_all = ["preset", "mapping", "table"])]
+    pub(crate) undo: Option<i64>,
+}
+
+/// `tradewind check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Also write the report as a page that stands alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// End with code 1 when there is a finding of this weight or above
+    #[arg(long, value_enum)]
+    pub(crate) fail_on: Option<Weight>,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Weight {
+    /// Worth a look.
+    Warning,
+    /// Wrong.
+    Error,
+}
+
+/// What trends are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Each product.
+    Product,
+    /// Each category.
+    Category,
+    /// Each store.
+    Store,
+    /// Each word of the titles.
+    Word,
+}
+
+/// A file in `unique_id, ds, y`, instead of a shop.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Read this file (unique_id, ds, y and further columns) instead of a shop
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Option<PathBuf>,
+    /// The frequency: h, D, W, MS, ME, QS, YS, or a number for counted steps [default: found from the dates]
+    #[arg(long, value_name = "FREQ")]
+    pub(crate) freq: Option<String>,
+    /// Write the answer here (.parquet, .csv or .jsonl)
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Which calendar counts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CalendarArgs {
+    /// Regions whose holidays and festivals count, as CN,US [default: the shop's]
+    #[arg(long, value_name = "REGIONS", value_delimiter = ',')]
+    pub(crate) region: Option<Vec<String>>,
+    /// Own events from a file (ds, name and optionally ends, kind)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) events: Option<PathBuf>,
+}
+
+/// `tradewind trends`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct TrendsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<TrendsAction>,
+    #[command(flatten)]
+    pub(crate) what: TrendsWhat,
+    /// The last day known, or several; everything after it is left unseen [default: the data's last day]
+    #[arg(long, value_name = "DATE", value_delimiter = ',')]
+    pub(crate) as_of: Vec<String>,
+    /// How many to show of those that rise and of those that fall
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) top: usize,
+    /// Write all trends as CSV
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a report that stands alone, with a plot of every product shown
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What is looked at, for predicting and for evaluating alike.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrendsWhat {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) calendar: CalendarArgs,
+    /// Products, categories, stores or words of the titles
+    #[arg(long, value_enum, default_value = "product")]
+    pub(crate) by: By,
+    /// Steps ahead, and back, that are compared [default: the shop's, else 28]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) horizon: Option<u16>,
+    /// Change that counts as rising or falling, as 0.2 for 20 % [default: the shop's, else 0.2]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) threshold: Option<f64>,
+}
+
+/// `tradewind trends …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrendsAction {
+    /// Replay past dates and say how right the trends were, beside naive answers
+    Evaluate(TrendsEvaluateArgs),
+}
+
+/// `tradewind trends evaluate`
+#[derive(Debug, Args)]
+pub(crate) struct TrendsEvaluateArgs {
+    #[command(flatten)]
+    pub(crate) what: TrendsWhat,
+    /// The past dates to replay; else the newest ones whose outcome is known
+    #[arg(long, value_name = "DATE", value_delimiter = ',')]
+    pub(crate) as_of: Vec<String>,
+    /// How many past dates, one horizon apart
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=52))]
+    pub(crate) origins: u8,
+    /// Write the figures as a page with calibration curves
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What is forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Units sold.
+    Units,
+    /// Money taken.
+    Revenue,
+    /// Price paid for a unit.
+    Price,
+}
+
+/// `tradewind forecast`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ForecastArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<ForecastAction>,
+    #[command(flatten)]
+    pub(crate) what: ForecastWhat,
+    /// Central intervals in percent, as 80,95
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "80")]
+    pub(crate) level: Vec<f64>,
+}
+
+/// What is forecast and how, for predicting and for evaluating alike.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ForecastWhat {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) calendar: CalendarArgs,
+    /// Steps ahead
+    #[arg(long, value_name = "STEPS", default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) horizon: u16,
+    /// The model or several (`tradewind models` lists them)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "auto")]
+    pub(crate) model: Vec<String>,
+    /// A parameter of the model, as season_length=7; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// What is forecast from a shop
+    #[arg(long, value_enum, default_value = "units")]
+    pub(crate) target: Target,
+    /// Products, categories or stores of a shop
+    #[arg(long, value_enum, default_value = "product")]
+    pub(crate) by: By,
+    /// The last stamp known; everything after it is left unseen
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
+}
+
+/// `tradewind forecast …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForecastAction {
+    /// Backtest models from rolling origins and rank them
+    Evaluate(ForecastEvaluateArgs),
+}
+
+/// `tradewind forecast evaluate`
+#[derive(Debug, Args)]
+pub(crate) struct ForecastEvaluateArgs {
+    #[command(flatten)]
+    pub(crate) what: ForecastWhat,
+    /// How many origins, one horizon apart
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=52))]
+    pub(crate) origins: u8,
+    /// Steps left out between what is known and what is forecast
+    #[arg(long, default_value_t = 0, value_name = "STEPS")]
+    pub(crate) gap: u16,
+}
+
+/// `tradewind demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The folder to make the shop in; an earlier demo there is made anew
+    #[arg(long, default_value = "demo-shop", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Products in the shop
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=5_000))]
+    pub(crate) products: u32,
+    /// Days of history
+    #[arg(long, default_value_t = 730, value_name = "N", value_parser = clap::value_parser!(u32).range(120..=3_650))]
+    pub(crate) days: u32,
+}
+
+/// `tradewind models`
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// One model only
+    pub(crate) name: Option<String>,
+    /// List the presets of `tradewind import` instead
+    #[arg(long)]
+    pub(crate) presets: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

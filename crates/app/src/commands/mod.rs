@@ -1,0 +1,69 @@
+//! One file per command; here is what several of them read from the command line.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod forecast;
+pub(crate) mod import;
+pub(crate) mod init;
+pub(crate) mod models;
+pub(crate) mod reference;
+pub(crate) mod trends;
+
+use crate::Context;
+use crate::args::{By, CalendarArgs, FileArgs};
+use tradewind::core::calendar::{Calendar, Region};
+use tradewind::core::freq::parse_stamp;
+use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files};
+
+impl From<By> for tradewind::trends::By {
+    fn from(by: By) -> Self {
+        match by {
+            By::Product => Self::Product,
+            By::Category => Self::Category,
+            By::Store => Self::Store,
+            By::Word => Self::Word,
+        }
+    }
+}
+
+/// Reads the file of `--input` as series.
+pub(crate) fn read_input(context: &Context, args: &FileArgs) -> Result<Panel> {
+    let path = args.input.as_deref().ok_or_else(|| Error::asked("no file is named", "give --input FILE"))?;
+    let freq: Option<Freq> = args.freq.as_deref().map(str::parse).transpose()?;
+    files::read_panel(&context.run, path, freq)
+}
+
+/// Dates of the command line as stamps: `2016-04-24`, or a number for counted steps.
+pub(crate) fn cutoffs(texts: &[String], freq: Freq) -> Result<Vec<Stamp>> {
+    texts
+        .iter()
+        .map(|t| {
+            let stamp = if freq.is_dated() { parse_stamp(t) } else { t.trim().parse().ok() };
+            stamp.ok_or_else(|| match freq.is_dated() {
+                true => Error::asked(format!("`{t}` is no date"), "write it as 2016-04-24"),
+                false => {
+                    Error::asked(format!("`{t}` is no step"), "the data are counted: give a whole number")
+                }
+            })
+        })
+        .collect()
+}
+
+/// The calendar: regions and own events of the command line, else of the shop, else none.
+pub(crate) fn calendar(context: &Context, args: &CalendarArgs, shop: Option<&Shop>) -> Result<Calendar> {
+    let regions = match (&args.region, shop) {
+        (Some(r), _) => r.clone(),
+        (None, Some(shop)) => shop.settings().shop.regions.clone(),
+        (None, None) => vec![],
+    };
+    let regions: Vec<Region> =
+        regions.iter().map(|r| r.parse().map_err(Error::from)).collect::<Result<_>>()?;
+    let mut events = match shop {
+        Some(shop) => files::shop_events(shop)?,
+        None => vec![],
+    };
+    if let Some(path) = &args.events {
+        events.extend(files::read_events(&context.run, path)?);
+    }
+    Ok(Calendar::new(&regions).with_events(events))
+}

@@ -1,0 +1,58 @@
+//! Chinese or English.
+
+use clap::ValueEnum;
+
+/// The language of what people read. JSON keys stay English.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// English.
+    En,
+    /// Chinese.
+    Zh,
+}
+
+impl Lang {
+    /// The one asked for; else the shop's; else the locale's.
+    pub(crate) fn choose(asked: Option<Self>, shop: Option<&str>) -> Self {
+        asked
+            .or_else(|| Self::named(shop?))
+            .or_else(|| Self::named(&sys_locale::get_locale()?))
+            .unwrap_or(Self::En)
+    }
+
+    fn named(tag: &str) -> Option<Self> {
+        let tag = tag.to_lowercase();
+        if tag.starts_with("zh") {
+            Some(Self::Zh)
+        } else if tag.starts_with("en") {
+            Some(Self::En)
+        } else {
+            None
+        }
+    }
+
+    /// One of two texts.
+    pub(crate) fn pick<'a>(self, en: &'a str, zh: &'a str) -> &'a str {
+        match self {
+            Self::En => en,
+            Self::Zh => zh,
+        }
+    }
+
+    /// The tag for HTML.
+    pub(crate) fn tag(self) -> &'static str {
+        self.pick("en", "zh-Hans")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asked_before_shop_before_locale() {
+        assert_eq!(Lang::choose(Some(Lang::Zh), Some("en")), Lang::Zh);
+        assert_eq!(Lang::choose(None, Some("zh-CN")), Lang::Zh);
+        assert_eq!(Lang::named("fr_FR"), None);
+    }
+}

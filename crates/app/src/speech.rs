@@ -1,0 +1,277 @@
+//! Directions, stages and causes in words, Chinese and English.
+
+use crate::lang::Lang;
+use tradewind::forecast::trend::{NaiveScores, Scores, TrendQuality};
+use tradewind::{Basis, Direction, Driver, DriverKind, Freq, Stage};
+
+/// Falling, steady, rising.
+pub(crate) fn direction(lang: Lang, direction: Direction) -> &'static str {
+    match direction {
+        Direction::Falling => lang.pick("falling", "下降"),
+        Direction::Steady => lang.pick("steady", "平稳"),
+        Direction::Rising => lang.pick("rising", "上升"),
+    }
+}
+
+/// The stage of life.
+pub(crate) fn stage(lang: Lang, stage: Stage) -> &'static str {
+    match stage {
+        Stage::New => lang.pick("new", "新品期"),
+        Stage::Rising => lang.pick("growing", "成长期"),
+        Stage::Peak => lang.pick("peak", "高峰期"),
+        Stage::Mature => lang.pick("mature", "成熟期"),
+        Stage::Falling => lang.pick("declining", "衰退期"),
+        Stage::Dormant => lang.pick("dormant", "休眠"),
+        Stage::Seasonal => lang.pick("seasonal", "季节性"),
+    }
+}
+
+/// What an answer rests on, where that must be said.
+pub(crate) fn basis(lang: Lang, basis: Basis) -> Option<&'static str> {
+    match basis {
+        Basis::History => None,
+        Basis::Attributes => {
+            Some(lang.pick("new: judged by its category and attributes", "新品：依据品类与属性判断"))
+        }
+    }
+}
+
+/// A cause in words, as "its season is ahead".
+pub(crate) fn driver(lang: Lang, driver: &Driver) -> String {
+    let up = driver.toward != Direction::Falling;
+    let say = |rise: (&str, &str), fall: (&str, &str)| {
+        let (en, zh) = if up { rise } else { fall };
+        lang.pick(en, zh).to_owned()
+    };
+    let text = match driver.kind {
+        DriverKind::Season => say(("its season is ahead", "旺季将至"), ("its season is passing", "旺季将过")),
+        DriverKind::Holiday => {
+            say(("a festival is ahead", "节日或大促将至"), ("a festival has passed", "节日或大促已过"))
+        }
+        DriverKind::Price => say(("its price went down", "价格下调"), ("its price went up", "价格上调")),
+        DriverKind::Promotion => say(("a promotion helps", "促销拉动"), ("a promotion ends", "促销结束")),
+        DriverKind::Momentum => {
+            say(("its sales gain pace", "销量势头向上"), ("its sales lose pace", "销量势头向下"))
+        }
+        DriverKind::Level => say(
+            ("its sales are below their usual level", "近期销量低于常态，趋于回升"),
+            ("its sales are above their usual level", "近期销量高于常态，趋于回落"),
+        ),
+        DriverKind::Category => {
+            say(("its category pulls it up", "品类上行带动"), ("its category pulls it down", "品类下行拖累"))
+        }
+        DriverKind::Shop => {
+            say(("the whole shop sells more", "全店上行带动"), ("the whole shop sells less", "全店下行拖累"))
+        }
+        DriverKind::LifeCycle => say(
+            ("its age speaks for growth", "所处生命周期利于增长"),
+            ("its age speaks for decline", "所处生命周期趋于衰退"),
+        ),
+        DriverKind::Regularity => say(
+            ("how regularly it sells speaks for growth", "销售规律利于增长"),
+            ("how regularly it sells speaks for decline", "销售规律预示下降"),
+        ),
+        DriverKind::Stock => say(("it is in stock again", "恢复有货"), ("it ran out of stock", "缺货")),
+        DriverKind::Interest => {
+            say(("more people look at it", "关注度上升"), ("fewer people look at it", "关注度下降"))
+        }
+    };
+    match driver.detail.as_deref().filter(|d| !d.is_empty()) {
+        Some(detail) => format!("{text} ({})", event(lang, detail)),
+        None => text,
+    }
+}
+
+/// The name of an event of the calendar by its key; any other detail stays as it is.
+fn event(lang: Lang, key: &str) -> String {
+    let key = key.strip_prefix("own:").unwrap_or(key);
+    tradewind::core::calendar::events::spec(key)
+        .map_or_else(|| key.replace('_', " "), |e| lang.pick(e.name_en, e.name_zh).to_owned())
+}
+
+/// How good trends were on past dates that the model had not seen, in plain words.
+pub(crate) fn quality(lang: Lang, quality: Option<&TrendQuality>, freq: Freq) -> Vec<String> {
+    let Some(q) = quality else {
+        return vec![
+            lang.pick(
+                "There is too little past to say how good these answers are; take them as a first impression.",
+                "历史太短，无法评估这些答案的准确度，仅供初步参考。",
+            )
+            .to_owned(),
+        ];
+    };
+    let (from, to) = (freq.format(q.from), freq.format(q.to));
+    let s = &q.scores;
+    let best = q.naive.iter().map(|n| n.scores.accuracy).fold(0.0, f64::max);
+    let mut out = vec![match lang {
+        Lang::En => format!(
+            "Replayed on {} past dates ({from} to {to}) that the model had not seen, {} cases: {} of the directions were right; the best naive answer was right in {}.",
+            q.n_origins,
+            s.n,
+            percent(s.accuracy),
+            percent(best)
+        ),
+        Lang::Zh => format!(
+            "在模型未见过的 {} 个过去日期（{from} 至 {to}）上重演，共 {} 例：方向判断正确率 {}；最好的朴素方法为 {}。",
+            q.n_origins,
+            s.n,
+            percent(s.accuracy),
+            percent(best)
+        ),
+    }];
+    let auc = |d: usize| s.directions[d].auc;
+    if let (Some(rising), Some(falling)) = (auc(2), auc(0)) {
+        out.push(match lang {
+            Lang::En => format!(
+                "Of two products, one that rose and one that did not, it gave the riser the higher chance {} of the time (falling: {}). Half would be guessing.",
+                percent(rising), percent(falling)
+            ),
+            Lang::Zh => format!(
+                "任取一个上升和一个未上升的商品，模型有 {} 的时候给上升者更高的概率（下降：{}）；瞎猜是 50%。",
+                percent(rising), percent(falling)
+            ),
+        });
+    }
+    out.push(match lang {
+        Lang::En => format!(
+            "Probabilities differ from what happened by {:.1} points on average. Of the 50 likeliest to rise, {} did.",
+            s.calibration_error * 100.0,
+            percent(s.precision_top50_rising)
+        ),
+        Lang::Zh => format!(
+            "概率与实际发生比例平均相差 {:.1} 个百分点。最可能上升的 50 个中，{} 确实上升。",
+            s.calibration_error * 100.0,
+            percent(s.precision_top50_rising)
+        ),
+    });
+    out
+}
+
+/// The name of a naive answer.
+fn naive(lang: Lang, name: &str) -> &str {
+    match name {
+        "last_change" => lang.pick("naive: the last change goes on", "朴素：延续上次变化"),
+        "year_ago" => lang.pick("naive: as a year ago", "朴素：同去年"),
+        "base_rates" => lang.pick("naive: as often as in the past", "朴素：历史频率"),
+        other => other,
+    }
+}
+
+/// The header of a table of trend scores.
+pub(crate) fn score_header(lang: Lang) -> [&'static str; 12] {
+    [
+        "",
+        "n",
+        lang.pick("accuracy", "准确率"),
+        lang.pick("macro F1", "宏 F1"),
+        lang.pick("AUC rising", "AUC 上升"),
+        lang.pick("AUC falling", "AUC 下降"),
+        "log loss",
+        "Brier",
+        lang.pick("calibration", "校准误差"),
+        lang.pick("precision", "精确率"),
+        lang.pick("recall", "召回率"),
+        lang.pick("top 50", "前 50"),
+    ]
+}
+
+/// A row of figures under [`score_header`]; precision and recall are of rising and falling.
+pub(crate) fn score_row(name: &str, s: &Scores) -> Vec<String> {
+    let auc = |d: usize| s.directions[d].auc.map_or_else(|| "–".to_owned(), |a| format!("{a:.3}"));
+    let pair = |of: fn(&tradewind::forecast::trend::DirectionScores) -> f64| {
+        format!("↑{:.2} →{:.2} ↓{:.2}", of(&s.directions[2]), of(&s.directions[1]), of(&s.directions[0]))
+    };
+    vec![
+        name.to_owned(),
+        s.n.to_string(),
+        format!("{:.3}", s.accuracy),
+        format!("{:.3}", s.macro_f1),
+        auc(2),
+        auc(0),
+        format!("{:.3}", s.log_loss),
+        format!("{:.3}", s.brier),
+        format!("{:.3}", s.calibration_error),
+        pair(|d| d.precision),
+        pair(|d| d.recall),
+        format!("{:.2}", s.precision_top50_rising),
+    ]
+}
+
+/// The rows of the naive answers.
+pub(crate) fn naive_rows(lang: Lang, scores: &[NaiveScores]) -> Vec<Vec<String>> {
+    scores.iter().map(|n| score_row(naive(lang, &n.name), &n.scores)).collect()
+}
+
+/// A share in percent with its sign: +23 %, −4 %.
+pub(crate) fn growth(share: f64) -> String {
+    if !share.is_finite() {
+        return "–".to_owned();
+    }
+    // Beyond a tenfold the exact share says nothing that a factor does not say better.
+    if share >= 9.0 {
+        return format!("×{:.0}", share + 1.0);
+    }
+    let percent = (share * 100.0).round();
+    format!(
+        "{}{:.0}%",
+        if percent > 0.0 {
+            "+"
+        } else if percent < 0.0 {
+            "−"
+        } else {
+            "±"
+        },
+        percent.abs()
+    )
+}
+
+/// A probability in whole percent; never 0 % or 100 %, which nobody can promise.
+pub(crate) fn percent(p: f64) -> String {
+    match (p * 100.0).round() {
+        r if r < 1.0 => "<1%".to_owned(),
+        r if r > 99.0 => ">99%".to_owned(),
+        r => format!("{r:.0}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_words() {
+        assert_eq!(growth(0.234), "+23%");
+        assert_eq!(growth(-0.04), "−4%");
+        assert_eq!(growth(0.001), "±0%");
+        assert_eq!(growth(11.0), "×12");
+        assert_eq!(percent(0.999), ">99%");
+        assert_eq!(percent(0.001), "<1%");
+        assert_eq!(percent(0.5), "50%");
+    }
+
+    #[test]
+    fn every_cause_has_words_in_both_languages() {
+        let kinds = [
+            DriverKind::Season,
+            DriverKind::Holiday,
+            DriverKind::Price,
+            DriverKind::Promotion,
+            DriverKind::Momentum,
+            DriverKind::Level,
+            DriverKind::Category,
+            DriverKind::Shop,
+            DriverKind::LifeCycle,
+            DriverKind::Regularity,
+            DriverKind::Stock,
+            DriverKind::Interest,
+        ];
+        let mut seen = std::collections::HashSet::new();
+        for kind in kinds {
+            for toward in [Direction::Rising, Direction::Falling] {
+                for lang in [Lang::En, Lang::Zh] {
+                    assert!(seen.insert(driver(lang, &Driver { kind, share: 1.0, toward, detail: None })));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Forecasts and trends of a file, without a shop.
+
+use super::{fails, noise, ok, series_csv};
+
+#[test]
+fn forecasts_of_a_file_have_intervals_and_the_right_dates() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("sales.csv"), series_csv(3, 200)).unwrap();
+    ok(
+        d,
+        &[
+            "forecast",
+            "--input",
+            "sales.csv",
+            "--freq",
+            "D",
+            "--horizon",
+            "28",
+            "--model",
+            "theta,seasonal_naive",
+            "--level",
+            "80,95",
+            "--output",
+            "out.csv",
+        ],
+    );
+    let out = std::fs::read_to_string(d.join("out.csv")).unwrap();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("unique_id,ds,model,mean,q2.5,q10,q90,q97.5"));
+    let rows: Vec<Vec<&str>> = lines.map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 2 * 3 * 28);
+    assert_eq!((rows[0][0], rows[0][1], rows[0][2]), ("item 000", "2023-07-20", "theta"));
+    for row in &rows {
+        let n: Vec<f64> = row[3..].iter().map(|v| v.parse().unwrap()).collect();
+        assert!(n[1] <= n[2] && n[2] <= n[3] && n[3] <= n[4], "{row:?}");
+        assert!(n[1] >= 0.0, "units are never below zero: {row:?}");
+    }
+}
+
+#[test]
+fn what_comes_after_as_of_is_not_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let all = series_csv(30, 400);
+    let known: String = all
+        .lines()
+        .filter(|l| l.starts_with("unique") || l.split(',').nth(1).unwrap() <= "2023-12-01")
+        .map(|l| format!("{l}\n"))
+        .collect();
+    std::fs::write(d.join("all.csv"), all).unwrap();
+    std::fs::write(d.join("known.csv"), known).unwrap();
+    for (input, output) in [("all.csv", "a.csv"), ("known.csv", "b.csv")] {
+        ok(d, &["trends", "--input", input, "--freq", "D", "--as-of", "2023-12-01", "--output", output]);
+    }
+    let (a, b) = (
+        std::fs::read_to_string(d.join("a.csv")).unwrap(),
+        std::fs::read_to_string(d.join("b.csv")).unwrap(),
+    );
+    assert_eq!(a, b);
+    assert!(a.starts_with("unique_id,cutoff,horizon,p_falling,p_steady,p_rising,direction,growth"));
+    assert_eq!(a.lines().count(), 31);
+}
+
+#[test]
+fn threads_do_not_change_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("s.csv"), series_csv(25, 300)).unwrap();
+    for threads in ["1", "4"] {
+        ok(d, &["trends", "--input", "s.csv", "--threads", threads, "--output", &format!("t{threads}.csv")]);
+        ok(
+            d,
+            &["forecast", "--input", "s.csv", "--threads", threads, "--output", &format!("f{threads}.csv")],
+        );
+    }
+    for kind in ["t", "f"] {
+        let read = |n: &str| std::fs::read(d.join(format!("{kind}{n}.csv"))).unwrap();
+        assert_eq!(read("1"), read("4"));
+    }
+}
+
+#[test]
+fn the_backtest_ranks_models_by_what_they_would_have_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    // A pure week: whoever knows the week is exact, whoever does not is far off.
+    let mut rows = String::from("unique_id,ds,y\n");
+    for t in 0..120 {
+        rows.push_str(&format!("a,{},{}\n", super::day(t), [10, 20, 30, 40, 50, 60, 70][(t % 7) as usize]));
+    }
+    std::fs::write(d.join("week.csv"), rows).unwrap();
+    let json = ok(
+        d,
+        &[
+            "forecast",
+            "evaluate",
+            "--input",
+            "week.csv",
+            "--freq",
+            "D",
+            "--horizon",
+            "7",
+            "--model",
+            "naive,seasonal_naive",
+            "--json",
+        ],
+    );
+    let board: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(board["all"][0]["model"], "seasonal_naive");
+    assert_eq!(board["all"][0]["scores"]["mae"], 0.0);
+    assert!(board["all"][1]["scores"]["mae"].as_f64().unwrap() > 10.0);
+}
+
+#[test]
+fn replayed_trends_tell_how_right_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("s.csv"), series_csv(60, 700)).unwrap();
+    let json = ok(d, &["trends", "evaluate", "--input", "s.csv", "--origins", "2", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(value.is_object());
+    let told = ok(d, &["trends", "evaluate", "--input", "s.csv", "--origins", "2"]);
+    for word in ["AUC", "log loss", "Brier", "F1"] {
+        assert!(told.contains(word), "{word} is missing in {told}");
+    }
+    let e = fails(d, 1, &["trends", "evaluate", "--input", "s.csv", "--origins", "52"]);
+    assert!(e.contains("at least"), "{e}");
+}
+
+#[test]
+fn a_known_season_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    // Two groups whose years are opposite: at the cutoff one is about to rise, the other to fall.
+    let mut rows = String::from("unique_id,ds,y\n");
+    for p in 0..80_u64 {
+        let phase = if p % 2 == 0 { 0.0 } else { std::f64::consts::PI };
+        for t in 0..900_u64 {
+            let year = 1.0 + 0.8 * (std::f64::consts::TAU * t as f64 / 365.25 + phase).sin();
+            let y = (20.0 * year * (0.8 + 0.4 * noise(p * 7919 + t))).round();
+            rows.push_str(&format!(
+                "{}{p:02},{},{y}\n",
+                if p % 2 == 0 { "up" } else { "down" },
+                super::day(t)
+            ));
+        }
+    }
+    std::fs::write(d.join("s.csv"), rows).unwrap();
+    // 2025-01-15: the sine has just begun to climb, the other to sink.
+    ok(d, &["trends", "--input", "s.csv", "--as-of", "2025-01-15", "--output", "t.csv"]);
+    let out = std::fs::read_to_string(d.join("t.csv")).unwrap();
+    let right = out
+        .lines()
+        .skip(1)
+        .filter(|l| {
+            let c: Vec<&str> = l.split(',').collect();
+            (c[0].starts_with("up") && c[6] == "rising") || (c[0].starts_with("down") && c[6] == "falling")
+        })
+        .count();
+    assert!(right >= 72, "{right} of 80 are right\n{out}");
+}

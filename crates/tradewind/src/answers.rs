@@ -1,0 +1,175 @@
+//! Answers as tables: what is written to files and handed to other programs.
+
+use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use std::sync::Arc;
+use tradewind_core::freq::{DAY, Unit};
+use tradewind_core::{Direction, Error, Forecast, Freq, Result, Stamp, Trend};
+
+/// Stamps as a column: dates for days and longer, times for hours and minutes, whole numbers for counted steps.
+fn stamps(freq: Freq, values: Vec<Stamp>) -> ArrayRef {
+    match freq.unit {
+        Unit::Step => Arc::new(Int64Array::from(values)),
+        Unit::Minute | Unit::Hour => Arc::new(TimestampMillisecondArray::from_iter_values(
+            values.into_iter().map(|s| s.saturating_mul(1000)),
+        )),
+        _ => Arc::new(Date32Array::from_iter_values(
+            values.into_iter().map(|s| i32::try_from(s.div_euclid(DAY)).unwrap_or(i32::MAX)),
+        )),
+    }
+}
+
+fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, a)| Field::new(name, a.data_type().clone(), true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|c| c.1).collect())
+        .map_err(|e| Error::Invalid(format!("the answer does not form a table: {e}")))
+}
+
+fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
+    // Unknown is null in files, since not every reader knows NaN.
+    Arc::new(values.map(|v| v.is_finite().then_some(v)).collect::<Float64Array>())
+}
+
+fn texts<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+/// The name of a quantile's column: level 0.1 is `q10`, 0.975 is `q97.5`.
+pub fn quantile_column(level: f64) -> String {
+    format!("q{}", (level * 1e6).round() / 1e4)
+}
+
+/// Forecasts of one frequency as rows `unique_id, ds, model, mean` and one column per quantile level (`q10`, `q90`).
+/// A level that a forecast does not hold is null in its rows.
+pub fn forecast_table(forecasts: &[Forecast]) -> Result<RecordBatch> {
+    let freq = forecasts.first().map_or(Freq::DAILY, Forecast::freq);
+    let mut levels: Vec<f64> = forecasts.iter().flat_map(|f| f.levels().iter().copied()).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let rows = || {
+        forecasts
+            .iter()
+            .flat_map(|f| (0..f.len()).flat_map(move |i| (0..f.horizon()).map(move |k| (f, i, k))))
+    };
+    let mut columns = vec![
+        ("unique_id".to_owned(), texts(rows().map(|(f, i, _)| &f.ids()[i]))),
+        ("ds".to_owned(), stamps(freq, rows().map(|(f, i, k)| f.ds(i, k)).collect())),
+        ("model".to_owned(), texts(rows().map(|(f, _, _)| f.model()))),
+        ("mean".to_owned(), floats(rows().map(|(f, i, k)| f.mean(i)[k]))),
+    ];
+    for level in levels {
+        let values = rows().map(|(f, i, k)| f.quantile(i, k, level).unwrap_or(f64::NAN));
+        columns.push((quantile_column(level), floats(values)));
+    }
+    batch(columns)
+}
+
+/// Trends as rows: `unique_id, cutoff, horizon, p_falling, p_steady, p_rising, direction, growth, growth_lower,
+/// growth_upper, units_last, units_expected, stage, basis, change_points, drivers`. Change points and drivers are
+/// lists parted by `;`: `2024-03-04` and `momentum:+0.42` (the share, with the sign of its push).
+pub fn trend_table(trends: &[Trend], freq: Freq) -> Result<RecordBatch> {
+    let p = |k: usize| floats(trends.iter().map(move |t| t.probabilities[k]));
+    batch(vec![
+        ("unique_id".to_owned(), texts(trends.iter().map(|t| &t.unique_id))),
+        ("cutoff".to_owned(), stamps(freq, trends.iter().map(|t| t.cutoff).collect())),
+        (
+            "horizon".to_owned(),
+            Arc::new(Int64Array::from_iter_values(trends.iter().map(|t| t.horizon as i64))),
+        ),
+        ("p_falling".to_owned(), p(0)),
+        ("p_steady".to_owned(), p(1)),
+        ("p_rising".to_owned(), p(2)),
+        ("direction".to_owned(), texts(trends.iter().map(|t| word(&t.direction())))),
+        ("growth".to_owned(), floats(trends.iter().map(|t| t.growth))),
+        ("growth_lower".to_owned(), floats(trends.iter().map(|t| t.growth_lower))),
+        ("growth_upper".to_owned(), floats(trends.iter().map(|t| t.growth_upper))),
+        ("units_last".to_owned(), floats(trends.iter().map(|t| t.units_last))),
+        ("units_expected".to_owned(), floats(trends.iter().map(|t| t.units_expected))),
+        ("stage".to_owned(), texts(trends.iter().map(|t| word(&t.stage)))),
+        ("basis".to_owned(), texts(trends.iter().map(|t| word(&t.basis)))),
+        (
+            "change_points".to_owned(),
+            texts(
+                trends
+                    .iter()
+                    .map(|t| t.change_points.iter().map(|c| freq.format(c.ds)).collect::<Vec<_>>().join(";")),
+            ),
+        ),
+        (
+            "drivers".to_owned(),
+            texts(trends.iter().map(|t| {
+                let one = |d: &tradewind_core::Driver| {
+                    let sign = if d.toward == Direction::Falling { '-' } else { '+' };
+                    let detail = d.detail.as_deref().map(|x| format!("({x})")).unwrap_or_default();
+                    format!("{}{detail}:{sign}{:.2}", word(&d.kind), d.share)
+                };
+                t.drivers.iter().map(one).collect::<Vec<_>>().join(";")
+            })),
+        ),
+    ])
+}
+
+/// A value of an enum as its word in JSON.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(s)) => s,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{DataType, Float64Type};
+    use tradewind_core::{Basis, ChangePoint, Driver, DriverKind, Stage};
+
+    #[test]
+    fn forecasts_become_rows() {
+        let mut a = Forecast::new("naive", Freq::DAILY, 2, &[0.1, 0.9]);
+        a.push("x", 0, &[1.0, 2.0], &[0.5, 1.5, f64::NAN, 2.5]).expect("fits");
+        let mut b = Forecast::new("theta", Freq::DAILY, 2, &[0.025]);
+        b.push("x", 0, &[3.0, 4.0], &[1.0, 2.0]).expect("fits");
+        let t = forecast_table(&[a, b]).expect("a table");
+        assert_eq!(t.num_rows(), 4);
+        let names: Vec<_> = t.schema().fields().iter().map(|f| f.name().clone()).collect();
+        assert_eq!(names, ["unique_id", "ds", "model", "mean", "q2.5", "q10", "q90"]);
+        assert_eq!(t.column(1).data_type(), &DataType::Date32);
+        let low = t.column(4).as_primitive::<Float64Type>();
+        assert!(low.is_null(0) && !low.is_null(2));
+        assert_eq!(t.column(3).as_primitive::<Float64Type>().value(3), 4.0);
+    }
+
+    #[test]
+    fn trends_become_rows() {
+        let trend = Trend {
+            unique_id: "tea".into(),
+            cutoff: DAY,
+            horizon: 28,
+            probabilities: [0.1, 0.2, 0.7],
+            growth: 0.3,
+            growth_lower: 0.1,
+            growth_upper: 0.6,
+            units_last: 10.0,
+            units_expected: 13.0,
+            stage: Stage::Rising,
+            change_points: vec![ChangePoint { ds: 0, before: 1.0, after: 2.0 }],
+            drivers: vec![Driver {
+                kind: DriverKind::Holiday,
+                share: 1.0,
+                toward: Direction::Rising,
+                detail: Some("double_11".into()),
+            }],
+            basis: Basis::History,
+        };
+        let t = trend_table(&[trend], Freq::DAILY).expect("a table");
+        let text =
+            |name: &str| t.column_by_name(name).expect("the column").as_string::<i32>().value(0).to_owned();
+        assert_eq!(text("direction"), "rising");
+        assert_eq!(text("stage"), "rising");
+        assert_eq!(text("change_points"), "1970-01-01");
+        assert_eq!(text("drivers"), "holiday(double_11):+1.00");
+    }
+}

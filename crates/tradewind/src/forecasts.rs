@@ -1,0 +1,62 @@
+//! Forecasts and backtests over a shop or a panel.
+
+use crate::error::Result;
+use crate::trends::By;
+use serde::Serialize;
+use tradewind_core::{Forecaster, Freq, Panel, Params, Run};
+use tradewind_forecast::backtest::{self, Backtest, Group, LeaderboardRow};
+use tradewind_warehouse::Shop;
+use tradewind_warehouse::panel::{GroupBy, PanelRequest, Target, shop_panel};
+
+/// The cleaned series of a shop, by product, category or store.
+///
+/// # Errors
+/// Those of the shop; words are no series that can be forecast one by one (their products overlap).
+pub fn panel_of_shop(run: &Run, shop: &Shop, by: By, target: Target, freq: Freq) -> Result<Panel> {
+    let group = match by {
+        By::Product => GroupBy::Product,
+        By::Category => GroupBy::Category,
+        By::Store => GroupBy::Store,
+        By::Word => {
+            return Err(crate::Error::asked(
+                "words cannot be forecast: their products overlap",
+                "use --by product, category or store; `tradewind trends --by word` tells the trends of words",
+            ));
+        }
+    };
+    Ok(shop_panel(run, shop, &PanelRequest { by: group, target, ..PanelRequest::units(freq) })?.0)
+}
+
+/// The scores of several models on the same past windows: over all series, and by their class.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leaderboard {
+    /// Over all series, best first.
+    pub all: Vec<LeaderboardRow>,
+    /// By class of series: smooth, erratic, intermittent, lumpy.
+    pub by_class: Vec<LeaderboardRow>,
+    /// Series too short to be scored at any origin.
+    pub n_too_short: usize,
+}
+
+/// Ranks models by a backtest from rolling origins: each forecasts `horizon` steps from each origin without seeing
+/// anything after it.
+///
+/// # Errors
+/// A model that is not in the catalogue, parameters it does not have, too short a history, cancellation.
+pub fn evaluate(
+    run: &Run,
+    panel: &Panel,
+    models: &[&str],
+    params: &Params,
+    settings: &Backtest,
+) -> Result<Leaderboard> {
+    let built: Vec<Box<dyn Forecaster>> =
+        models.iter().map(|m| (tradewind_forecast::entry(m)?.build)(params)).collect::<Result<_, _>>()?;
+    let borrowed: Vec<&dyn Forecaster> = built.iter().map(|m| &**m).collect();
+    let result = backtest::run(run, panel, &borrowed, settings)?;
+    Ok(Leaderboard {
+        all: result.leaderboard(Group::All),
+        by_class: result.leaderboard(Group::Class),
+        n_too_short: result.too_short().len(),
+    })
+}
