@@ -27,10 +27,13 @@
 
 pub mod backtest;
 pub mod conformal;
+mod exponential;
 pub mod features;
 pub mod forecasting;
 pub mod local;
 pub mod normal;
+mod optimize;
+pub mod seasonality;
 
 pub use forecasting::{Intervals, Options, forecast, forecast_each};
 
@@ -49,7 +52,21 @@ macro_rules! catalog {
 
 catalog! {
     naive,
+    seasonal_naive,
+    drift,
     mean,
+    moving_average,
+    ses,
+    holt,
+    holt_winters,
+    classical,
+    stl,
+    theta,
+    croston,
+    sba,
+    tsb,
+    adida,
+    imapa,
     auto,
 }
 

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use tradewind_core::{
-    Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Freq, Panel, ParamCheck, ParamKind, ParamSpec,
-    Params, Result, Run, Series, Stamp,
+    Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Freq, Panel, ParamCheck,
+    ParamKind, ParamSpec, Params, Result, Run, Series, Stamp,
 };
 
 /// Means and standard deviations of the steps ahead.
@@ -97,7 +97,10 @@ impl<M: LocalModel> Local<M> {
     pub fn new(model: M) -> Result<Self> {
         let written = serde_json::to_value(&model).map_err(|source| saved(M::entry(), source))?;
         let Value::Object(params) = written else {
-            return Err(Error::Invalid(format!("parameters of {} are not a list of names and values", M::entry().name)));
+            return Err(Error::Invalid(format!(
+                "parameters of {} are not a list of names and values",
+                M::entry().name
+            )));
         };
         let model: M = read_params(M::entry(), &params)?;
         model.check()?;
@@ -109,7 +112,14 @@ impl<M: LocalModel> Local<M> {
         let states = map_series(run, M::entry().name, panel.len(), |i| self.fit_one(panel.series(i)))?;
         let next = panel.iter().map(|s| s.ds(s.y.len())).collect();
         let nonnegative = panel.iter().map(|s| never_negative(s.y)).collect();
-        Ok(FittedLocal { params: self.0.clone(), freq: panel.freq(), ids: panel.ids().to_vec(), next, nonnegative, states })
+        Ok(FittedLocal {
+            params: self.0.clone(),
+            freq: panel.freq(),
+            ids: panel.ids().to_vec(),
+            next,
+            nonnegative,
+            states,
+        })
     }
 
     fn fit_one(&self, series: Series<'_>) -> State<M::Fitted> {
@@ -310,7 +320,12 @@ const HORIZON_MAX: usize = 100_000;
 
 /// Does `work` for series 0 to `n` on the run's threads and gives the results in order. Progress is told and
 /// cancellation looked at once for every few series.
-pub fn map_series<T: Send>(run: &Run, name: &str, n: usize, work: impl Fn(usize) -> T + Sync + Send) -> Result<Vec<T>> {
+pub fn map_series<T: Send>(
+    run: &Run,
+    name: &str,
+    n: usize,
+    work: impl Fn(usize) -> T + Sync + Send,
+) -> Result<Vec<T>> {
     const CHUNK: usize = 16;
     run.progress().begin(name, n as u64);
     let chunks = run.install(|| {
@@ -370,7 +385,11 @@ pub fn filled(y: &[f64]) -> Option<(usize, Cow<'_, [f64]>)> {
 }
 
 /// [`filled`], with an error for fewer than `needed` observations (filled ones count).
-pub fn filled_at_least<'a>(entry: &ForecasterEntry, y: &'a [f64], needed: usize) -> Result<(usize, Cow<'a, [f64]>)> {
+pub fn filled_at_least<'a>(
+    entry: &ForecasterEntry,
+    y: &'a [f64],
+    needed: usize,
+) -> Result<(usize, Cow<'a, [f64]>)> {
     match filled(y) {
         Some((first, y)) if y.len() >= needed => Ok((first, y)),
         short => Err(Error::NotEnoughData {

@@ -79,7 +79,8 @@ impl FittedSeries for FittedMean {
             self.n += 1;
             let off = y - self.mean;
             self.mean += off / self.n as f64;
-            self.squares += off * (y - self.mean);
+            // A finite number even where the square overflows, since the state is saved as JSON.
+            self.squares = (self.squares + off * (y - self.mean)).min(f64::MAX);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What every forecaster of the catalogue must stand, on data whose right answer is evident.
 
-use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, ForecasterEntry, Freq, Panel, ParamKind, Params, Run};
+use tradewind_core::{
+    Ahead, Error, FittedForecaster, Forecast, ForecasterEntry, Freq, Panel, ParamKind, Params, Run,
+};
 use tradewind_forecast::CATALOG;
 
 const LEVELS: [f64; 4] = [0.05, 0.3, 0.5, 0.95];
@@ -13,12 +15,14 @@ fn sales(n: usize, k: usize) -> Vec<f64> {
 }
 
 fn panel(series: Vec<Vec<f64>>) -> Panel {
-    let named = series.into_iter().enumerate().map(|(i, y)| (format!("s{i:03}"), 86_400 * 19_000, y)).collect();
+    let named =
+        series.into_iter().enumerate().map(|(i, y)| (format!("s{i:03}"), 86_400 * 19_000, y)).collect();
     Panel::from_series(Freq::DAILY, named).expect("distinct names, finite numbers")
 }
 
 fn fit(entry: &ForecasterEntry, run: &Run, panel: &Panel) -> Box<dyn FittedForecaster> {
-    let model = (entry.build)(&Params::new()).unwrap_or_else(|e| panic!("{}: defaults are refused: {e}", entry.name));
+    let model =
+        (entry.build)(&Params::new()).unwrap_or_else(|e| panic!("{}: defaults are refused: {e}", entry.name));
     assert_eq!(model.name(), entry.name);
     model.fit(run, panel).unwrap_or_else(|e| panic!("{}: {e}", entry.name))
 }
@@ -35,7 +39,13 @@ fn predict(entry: &ForecasterEntry, fitted: &dyn FittedForecaster, horizon: usiz
         .unwrap_or_else(|e| panic!("{}: {e}", entry.name));
     for i in 0..out.len() {
         for k in 0..horizon {
-            assert!(out.mean(i)[k].is_finite(), "{}: step {k} of {} is {}", entry.name, out.ids()[i], out.mean(i)[k]);
+            assert!(
+                out.mean(i)[k].is_finite(),
+                "{}: step {k} of {} is {}",
+                entry.name,
+                out.ids()[i],
+                out.mean(i)[k]
+            );
             let q: Vec<f64> = LEVELS.iter().map(|l| out.quantile(i, k, *l).expect("asked for")).collect();
             assert!(q.iter().all(|v| v.is_finite()), "{}: quantiles {q:?}", entry.name);
             assert!(q.windows(2).all(|w| w[0] <= w[1]), "{}: quantiles cross: {q:?}", entry.name);
@@ -71,8 +81,18 @@ fn every_length_is_answered() {
         assert_eq!(f.len(), lengths.len(), "{}", e.name);
         assert!(f.mean(0).iter().all(|v| *v == 0.0), "{}: nothing known means zero", e.name);
         for (i, n) in lengths.iter().enumerate() {
-            assert_eq!(f.ds(i, 0), 86_400 * (19_000 + *n as i64), "{}: first step of a series of {n}", e.name);
-            assert!(f.mean(i).iter().all(|v| (0.0..200.0).contains(v)), "{}: {n} gave {:?}", e.name, f.mean(i));
+            assert_eq!(
+                f.ds(i, 0),
+                86_400 * (19_000 + *n as i64),
+                "{}: first step of a series of {n}",
+                e.name
+            );
+            assert!(
+                f.mean(i).iter().all(|v| (0.0..200.0).contains(v)),
+                "{}: {n} gave {:?}",
+                e.name,
+                f.mean(i)
+            );
         }
     });
 }
@@ -97,7 +117,12 @@ fn missing_values_are_borne() {
         let f = forecast(e, &p, 8);
         assert!(f.mean(5).iter().all(|v| *v == 0.0), "{}: nothing known means zero", e.name);
         for i in [0, 1, 2, 6] {
-            assert!(f.mean(i).iter().all(|v| (1.0..90.0).contains(v)), "{}: series {i} {:?}", e.name, f.mean(i));
+            assert!(
+                f.mean(i).iter().all(|v| (1.0..90.0).contains(v)),
+                "{}: series {i} {:?}",
+                e.name,
+                f.mean(i)
+            );
         }
     });
 }
@@ -188,12 +213,20 @@ fn a_saved_model_answers_alike() {
         assert_eq!(bits(&predict(e, &*fitted, 9)), bits(&predict(e, &*back, 9)), "{}", e.name);
         let shifted = Panel::from_series(
             Freq::DAILY,
-            more.iter().zip(p.iter()).map(|(m, s)| (s.id.to_owned(), s.ds(s.y.len()), m.y.to_vec())).collect(),
+            more.iter()
+                .zip(p.iter())
+                .map(|(m, s)| (s.id.to_owned(), s.ds(s.y.len()), m.y.to_vec()))
+                .collect(),
         )
         .expect("distinct");
         fitted.update(&run, &shifted).unwrap_or_else(|x| panic!("{}: {x}", e.name));
         back.update(&run, &shifted).unwrap_or_else(|x| panic!("{}: {x}", e.name));
-        assert_eq!(bits(&predict(e, &*fitted, 9)), bits(&predict(e, &*back, 9)), "{} after an update", e.name);
+        assert_eq!(
+            bits(&predict(e, &*fitted, 9)),
+            bits(&predict(e, &*back, 9)),
+            "{} after an update",
+            e.name
+        );
         assert!((e.load)(serde_json::json!({"nonsense": 1})).is_err(), "{}", e.name);
         assert!((e.load)(serde_json::Value::Null).is_err(), "{}", e.name);
     });
@@ -205,7 +238,8 @@ fn updates_follow_the_series() {
     let p = panel(vec![full[..70].to_vec(), vec![3.0; 70]]);
     let day = 86_400;
     let newer = |id: &str, start: i64, y: &[f64]| {
-        Panel::from_series(Freq::DAILY, vec![(id.to_owned(), (19_000 + start) * day, y.to_vec())]).expect("one")
+        Panel::from_series(Freq::DAILY, vec![(id.to_owned(), (19_000 + start) * day, y.to_vec())])
+            .expect("one")
     };
     each(|e| {
         let run = Run::new(1);
@@ -230,7 +264,12 @@ fn updates_follow_the_series() {
         }
         fitted.update(&run, &newer("s001", 75, &[3.0; 9])).unwrap_or_else(|x| panic!("{}: {x}", e.name));
         let constant = predict(e, &*fitted, 5);
-        assert!(constant.mean(1).iter().all(|v| (v - 3.0).abs() <= 0.31), "{}: {:?}", e.name, constant.mean(1));
+        assert!(
+            constant.mean(1).iter().all(|v| (v - 3.0).abs() <= 0.31),
+            "{}: {:?}",
+            e.name,
+            constant.mean(1)
+        );
     });
 }
 
@@ -265,7 +304,9 @@ fn wrong_parameters_are_all_named() {
         }
         if !wrong.is_empty() {
             match (e.build)(&wrong).err() {
-                Some(Error::Params(faults)) => assert_eq!(faults.len(), e.params.len(), "{}: {faults:?}", e.name),
+                Some(Error::Params(faults)) => {
+                    assert_eq!(faults.len(), e.params.len(), "{}: {faults:?}", e.name)
+                }
                 other => panic!("{}: {other:?}", e.name),
             }
         }
@@ -292,7 +333,9 @@ fn parameters_at_their_ends_are_accepted() {
                 params.insert(spec.name.into(), value.clone());
                 // A rule between parameters may refuse one alone; what is accepted must answer.
                 if let Ok(model) = (e.build)(&params) {
-                    let fitted = model.fit(&run, &p).unwrap_or_else(|x| panic!("{} {}={value}: {x}", e.name, spec.name));
+                    let fitted = model
+                        .fit(&run, &p)
+                        .unwrap_or_else(|x| panic!("{} {}={value}: {x}", e.name, spec.name));
                     assert_eq!(predict(e, &*fitted, 4).len(), 3, "{} {}={value}", e.name, spec.name);
                 }
             }

@@ -29,7 +29,11 @@ fn forecasts_equal_those_of_other_libraries() {
         let doc: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let Some(model) = doc["model"].as_str() else { continue };
         assert!(doc["library"].is_string(), "{}: no library", file.display());
-        assert!(folder.join(doc["made_by"].as_str().expect("made_by")).is_file(), "{}: no script", file.display());
+        assert!(
+            folder.join(doc["made_by"].as_str().expect("made_by")).is_file(),
+            "{}: no script",
+            file.display()
+        );
         for case in doc["cases"].as_array().expect("cases") {
             cases += 1;
             let name = format!("{model} / {}", case["name"].as_str().expect("a name"));
@@ -49,7 +53,8 @@ fn check(model: &str, case: &Value) -> Result<(), String> {
     if rtol > 1e-5 && !case["why"].is_string() {
         return Err("a wide tolerance needs its reason in `why`".into());
     }
-    let panel = Panel::from_series(freq, vec![("x".into(), 0, numbers(&case["y"]))]).map_err(|e| e.to_string())?;
+    let panel =
+        Panel::from_series(freq, vec![("x".into(), 0, numbers(&case["y"]))]).map_err(|e| e.to_string())?;
     let run = Run::new(0).with_threads(1);
     let built = (entry(model).map_err(|e| e.to_string())?.build)(&params).map_err(|e| e.to_string())?;
     let fitted = built.fit(&run, &panel).map_err(|e| e.to_string())?;
