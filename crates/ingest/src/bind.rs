@@ -153,7 +153,9 @@ pub(crate) fn bind(mapping: &Mapping, columns: &[String], file: &str) -> Result<
             columns: listed,
         });
     }
-    // What is filled by the way counts fully when there is nothing else.
+    // The sort keeps the mapping's order among equals. What is filled by the way comes last, since a line rejected
+    // before gives it nothing; and it counts fully when there is nothing else.
+    rules.sort_by_key(|r| r.aside);
     if rules.iter().all(|r| r.aside) {
         rules.iter_mut().for_each(|r| r.aside = false);
     }

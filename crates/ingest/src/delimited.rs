@@ -463,11 +463,24 @@ mod tests {
 
     #[test]
     fn an_open_quote_costs_one_line_only() {
-        let (rows, lines, faults) = rows("a,b\n1,2\n\"3,4\n5,6\n7,8\n9,10\n");
-        assert_eq!((rows.len(), lines), (4, vec![2, 4, 5, 6]));
-        assert_eq!(faults, [(3, Reason::OpenQuote)]);
+        let (rows, lines, faults) = rows("a,b\n\"1,1\",2\n\"3,4\n5,\"6,6\"\n7,8\n9,10\n");
+        // The quote of line 3 closes with the one of line 4, whose row is lost with it; nothing else is.
+        assert_eq!((rows.len(), lines), (3, vec![2, 5, 6]));
+        assert_eq!(faults, [(3, Reason::Ragged)]);
     }
 
+    #[test]
+    fn a_quote_open_to_the_end_costs_one_line_only() {
+        let (rows, lines, faults) = rows("a,b\n\"1,1\",2\n\"3,3\",4\n\"5,6\n7,8\n9,10\n");
+        assert_eq!((rows.len(), lines), (4, vec![2, 3, 5, 6]));
+        assert_eq!(faults, [(4, Reason::OpenQuote)]);
+    }
+
+    #[test]
+    fn quotes_that_only_break_rows_are_text() {
+        let (rows, _, faults) = rows("a,b\n1,2\n\"3,4\n5,6\n");
+        assert_eq!((rows.len(), rows[1][0].as_deref(), faults.len()), (3, Some("\"3"), 0));
+    }
     proptest! {
         #[test]
         fn cuts_as_the_csv_crate(cells in proptest::collection::vec(proptest::collection::vec("[a-z,;\"\n\r é]{0,6}", 3), 1..20)) {

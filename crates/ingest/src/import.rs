@@ -11,8 +11,8 @@ use crate::mapping::{Lookup, Mapping, folded};
 use crate::open_source;
 use crate::rejects::{ReasonCount, Reject, RejectLimit};
 use crate::source::{BATCH_ROWS_MAX, RawBatch, ReadSettings, Reason, Source};
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::compute::{concat, filter_record_batch};
 use arrow::record_batch::RecordBatch;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -442,6 +442,16 @@ impl Import<'_, '_> {
                 }
             }
         }
+        // A rejected line gives nothing, not even by the way; rules by the way stand behind the others.
+        let out = if rule.aside && fates.contains(&Fate::Rejected) {
+            let mask: BooleanArray = (0..rows.n)
+                .filter(|r| kept[*r])
+                .map(|r| Some(fates[r % n_source] != Fate::Rejected))
+                .collect();
+            filter_record_batch(&out, &mask).expect("a filter as long as the rows kept")
+        } else {
+            out
+        };
         if out.num_rows() == 0 {
             return Ok(());
         }
