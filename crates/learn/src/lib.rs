@@ -1,1 +1,36 @@
 //! How a table is learned: preparation, linear models, calibration.
+//!
+//! A [`Dataset`] is a feature [`Matrix`] with target, weights and names. An estimator is a plain struct of parameters
+//! ([`Ridge`](linear::Ridge), [`Logistic`](logistic::Logistic)); its `fit(run, data)` gives what was learnt
+//! (`FittedRidge`, `FittedLogistic`), which predicts, explains itself and is saved through serde. Preparation
+//! ([`transform`], [`spline`], [`polynomial`]) is fitted too, on training rows only.
+//!
+//! ```
+//! use tradewind_core::Run;
+//! use tradewind_learn::{Dataset, Matrix, logistic::Logistic};
+//! let x = Matrix::from_columns(&[[-2.0, -1.0, 0.5, -0.5, 1.0, 2.0]]).unwrap();
+//! let data = Dataset::new(x, vec![0.0, 0.0, 0.0, 1.0, 1.0, 1.0], vec!["momentum".into()]).unwrap();
+//! let model = Logistic::default().fit(&Run::new(1), &data).unwrap();
+//! let p = model.predict_proba(&Matrix::from_rows(&[[3.0]]).unwrap()).unwrap();
+//! assert!(p.get(0, 1) > 0.8);
+//! ```
+//!
+//! What it refuses to do: read files, look at the clock, or give a result that depends on the number of threads:
+//! sums run over chunks of fixed size and are added in order.
+
+pub mod calibrate;
+pub mod crossval;
+pub mod elastic_net;
+pub mod huber;
+mod lbfgs;
+pub mod linear;
+pub mod logistic;
+pub mod matrix;
+pub mod polynomial;
+mod qr;
+pub mod quantile;
+pub mod spline;
+mod student;
+pub mod transform;
+
+pub use matrix::{Dataset, Matrix};
