@@ -148,9 +148,18 @@ impl Error {
         move |source| Self::Arrow { what, source }
     }
 
+    /// A fault of writing Parquet, for `map_err`. What the disk refused is told as a fault of the file.
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
         let path = path.to_owned();
-        move |source| Self::Parquet { path, source: Box::new(source) }
+        move |source| match source {
+            parquet::errors::ParquetError::External(e) => match e.downcast::<std::io::Error>() {
+                Ok(source) => Self::File { path, action: "write", source: *source },
+                Err(e) => {
+                    Self::Parquet { path, source: Box::new(parquet::errors::ParquetError::External(e)) }
+                }
+            },
+            source => Self::Parquet { path, source: Box::new(source) },
+        }
     }
 
     pub(crate) fn state(path: &Path, action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {

@@ -9,6 +9,7 @@ pub mod clean;
 pub mod error;
 pub mod files;
 pub mod panel;
+pub mod quality;
 pub mod settings;
 mod shop;
 mod state;

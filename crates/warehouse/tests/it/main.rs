@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod clean;
+mod compat;
 mod outputs;
 mod panel;
+mod quality;
 mod rows;
 mod shops;
 mod store;
