@@ -1,24 +1,14 @@
-//! Days: gaps in the calendar, steady sellers that fall silent, dates that cannot be.
+//! Days: gaps in the shop's calendar, weekdays without sales, dates that cannot be.
 
 use super::question::{EXAMPLES, OLDEST_MS, PLACEHOLDER_DAYS, Questions, compare, day_of, day_text};
-use super::sales::SOLD;
 use super::{Finding, FindingCode, QualityReport, Severity};
 use crate::error::Result;
 use tradewind_core::tables::TABLES;
 
-/// Days of sales a product needs to be called a steady seller.
-const STEADY_DAYS_MIN: usize = 30;
-
-/// The share of the shop's days on which a steady seller sells, outside its longest silence.
-const STEADY_SHARE: f64 = 0.8;
-
-/// Days of the shop that a steady seller must be silent for before it is suspicious.
-const SILENT_DAYS_MIN: i64 = 7;
-
 /// A weekday on which the shop is open in less than one week of this many counts as closed.
 const CLOSED_WEEKS: i64 = 20;
 
-/// Finds days without any sale inside the shop's history, and rows that are missing inside products' lives.
+/// Finds days without any sale inside the shop's history, and weekdays on which it never sells.
 pub(crate) fn calendar(q: &Questions, report: &mut QualityReport) -> Result<()> {
     if report.rows("sales") == 0 {
         return Ok(());
@@ -26,7 +16,7 @@ pub(crate) fn calendar(q: &Questions, report: &mut QualityReport) -> Result<()> 
     let (day, plausible) = (day_of("ds"), q.plausible("ds"));
     let answer =
         q.ask(&format!("SELECT {day} AS day FROM sales WHERE {plausible} GROUP BY {day} ORDER BY day"))?;
-    let days = (0..answer.rows()).map(|row| answer.whole("day", row)).collect::<Result<Vec<_>>>()?;
+    let days = answer.wholes("day")?;
     let Some((first, last)) = days.first().zip(days.last()).map(|(a, b)| (*a, *b)) else { return Ok(()) };
     let step = usual_step(&days);
     let closed = if step == 1 { closed_weekdays(&days) } else { vec![] };
@@ -66,64 +56,6 @@ pub(crate) fn calendar(q: &Questions, report: &mut QualityReport) -> Result<()> 
         let finding =
             Finding::new(FindingCode::MissingDays, Severity::Warning, "sales", missing.unsigned_abs());
         report.findings.push(finding.of(steps.unsigned_abs()).examples(examples.collect()));
-    }
-    product_gaps(q, report)
-}
-
-/// Counts the days of the shop on which products have no row, from their first row to their last.
-fn product_gaps(q: &Questions, report: &mut QualityReport) -> Result<()> {
-    let (day, plausible) = (day_of("ds"), q.plausible("ds"));
-    let answer = q.ask(&format!(
-        "WITH seen AS (SELECT product_id, {day} AS day FROM sales WHERE {plausible} GROUP BY product_id, {day}), \
-         calendar AS (SELECT day, CAST(row_number() OVER (ORDER BY day) AS BIGINT) AS place FROM (SELECT DISTINCT day FROM seen)), \
-         lives AS (SELECT s.product_id, count(*) AS days, max(c.place) - min(c.place) + 1 AS span \
-           FROM seen s JOIN calendar c ON s.day = c.day GROUP BY s.product_id) \
-         SELECT count(*) AS products, coalesce(sum(span), 0) AS span, coalesce(sum(span - days), 0) AS missing, \
-           count(*) FILTER (WHERE span > days) AS with_gaps FROM lives"
-    ))?;
-    let (missing, span) = (answer.count("missing", 0)?, answer.count("span", 0)?);
-    if missing > 0 {
-        let examples = vec![format!("{} / {}", answer.count("with_gaps", 0)?, answer.count("products", 0)?)];
-        report.findings.push(
-            Finding::new(FindingCode::ProductGaps, Severity::Info, "sales", missing)
-                .of(span)
-                .examples(examples),
-        );
-    }
-    Ok(())
-}
-
-/// Finds products that sell on most days and then on none for a week or longer, before selling again.
-pub(crate) fn zero_runs(q: &Questions, report: &mut QualityReport) -> Result<()> {
-    if report.rows("sales") == 0 {
-        return Ok(());
-    }
-    let (day, plausible) = (day_of("ds"), q.plausible("ds"));
-    let answer = q.ask(&format!(
-        "WITH calendar AS (SELECT day, CAST(row_number() OVER (ORDER BY day) AS BIGINT) AS place FROM \
-           (SELECT DISTINCT {day} AS day FROM sales WHERE {plausible})), \
-         sold AS (SELECT product_id, {day} AS day FROM sales WHERE {plausible} AND {SOLD} GROUP BY product_id, {day}), \
-         steps AS (SELECT s.product_id, s.day, c.place, \
-           c.place - lag(c.place) OVER (PARTITION BY s.product_id ORDER BY c.place) AS step, \
-           lag(s.day) OVER (PARTITION BY s.product_id ORDER BY c.place) AS before \
-           FROM sold s JOIN calendar c ON s.day = c.day), \
-         steady AS (SELECT product_id, max(step) AS longest FROM steps GROUP BY product_id \
-           HAVING count(*) >= {STEADY_DAYS_MIN} AND max(step) > {SILENT_DAYS_MIN} \
-           AND count(*) >= {STEADY_SHARE} * (max(place) - min(place) + 2 - max(step))) \
-         SELECT s.product_id, s.step - 1 AS days, s.before + 1 AS first, s.day - 1 AS last, count(*) OVER () AS n \
-         FROM steps s JOIN steady t ON s.product_id = t.product_id AND s.step = t.longest \
-         ORDER BY days DESC, s.product_id, first LIMIT {EXAMPLES}"
-    ))?;
-    if answer.rows() > 0 {
-        let examples = answer.lines(|a, row| {
-            let id = a.text("product_id", row)?.unwrap_or_default();
-            let (first, last) = (day_text(a.whole("first", row)?), day_text(a.whole("last", row)?));
-            Ok(format!("{id} {first} … {last}: {}", a.whole("days", row)?))
-        })?;
-        report.findings.push(
-            Finding::new(FindingCode::ZeroRuns, Severity::Warning, "sales", answer.count("n", 0)?)
-                .examples(examples),
-        );
     }
     Ok(())
 }

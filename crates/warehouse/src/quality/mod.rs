@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod days;
+mod histories;
 mod imports;
 mod profile;
 mod question;
@@ -212,11 +213,10 @@ pub fn check_as_of(run: &Run, shop: &Shop, as_of_ms: i64) -> Result<QualityRepor
         imports::late_data,
         sales::lines,
         sales::repeated,
-        sales::outliers,
         sales::prices,
         sales::currencies_and_units,
         days::calendar,
-        days::zero_runs,
+        histories::histories,
         days::dates,
         catalogue::products,
         catalogue::near_duplicate_ids,

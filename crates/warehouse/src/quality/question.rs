@@ -76,6 +76,12 @@ impl Answer {
         Ok(if array.is_valid(row) { array.value(row) } else { 0 })
     }
 
+    /// A whole column of whole numbers; 0 for null.
+    pub(crate) fn wholes(&self, column: &str) -> Result<Vec<i64>> {
+        let array = self.cast(column, &DataType::Int64)?;
+        Ok(array.as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect())
+    }
+
     /// A whole number that counts something.
     pub(crate) fn count(&self, column: &str, row: usize) -> Result<u64> {
         Ok(u64::try_from(self.whole(column, row)?).unwrap_or(0))

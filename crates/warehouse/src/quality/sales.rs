@@ -1,30 +1,24 @@
-//! Sales lines: repeats, prices, returns, outliers, currencies and units.
+//! Sales lines: repeats, prices, returns, currencies and units.
 
-use super::question::{Answer, EXAMPLES, Questions, day_of, day_text, number_text};
+use super::question::{Answer, EXAMPLES, Questions, day_of, day_text, number_text, shorten};
 use super::{Finding, FindingCode, QualityReport, Severity};
 use crate::error::Result;
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, Int64Type};
 use tradewind_core::tables::TABLES;
 
 /// Lines that are plain sales.
 pub(crate) const SOLD: &str =
     "(quantity > 0 AND (status IS NULL OR (status <> 'returned' AND status <> 'cancelled')))";
 
-/// Days of sales a product needs before one of them can be called unusual.
-const OUTLIER_DAYS_MIN: usize = 10;
-
-/// A day is unusual when its ratio to the product's median is beyond the usual ratio (the median of all days' ratios)
-/// to this power. On a logarithmic scale that is 8 median absolute deviations: 5.4 robust standard deviations.
-const OUTLIER_POWER: usize = 8;
-
-/// The usual ratio is taken to be at least this, so that a day must be 1.3⁸ ≈ 8 times the median of a product that
-/// sells the same every day.
-const RATIO_MIN: f64 = 1.3;
-
 /// A price is off when it is this many times the product's median price, or this part of it.
 const PRICE_RATIO: f64 = 8.0;
 
 /// Off prices of a product from which on they are a break of its level rather than slips.
-const BREAK_LINES: usize = 3;
+const BREAK_LINES: i64 = 3;
+
+/// Lines with a price that a product needs before one of them can be called off.
+const PRICE_LINES_MIN: i64 = 4;
 
 /// Counts the lines that a look at each line by itself finds.
 pub(crate) fn lines(q: &Questions, report: &mut QualityReport) -> Result<()> {
@@ -139,86 +133,107 @@ pub(crate) fn repeated(q: &Questions, report: &mut QualityReport) -> Result<()> 
     Ok(())
 }
 
-/// Finds days on which a product sold far more than it usually does.
-pub(crate) fn outliers(q: &Questions, report: &mut QualityReport) -> Result<()> {
-    if report.rows("sales") == 0 {
-        return Ok(());
-    }
-    let power = vec!["usual"; OUTLIER_POWER].join(" * ");
-    let answer = q.ask(&format!(
-        "WITH daily AS (SELECT product_id, {day} AS day, sum(quantity) AS units FROM sales \
-           WHERE {SOLD} AND {plausible} GROUP BY product_id, {day}), \
-         middle AS (SELECT product_id, median(units) AS middle FROM daily GROUP BY product_id \
-           HAVING count(*) >= {OUTLIER_DAYS_MIN}), \
-         ratios AS (SELECT d.product_id, d.day, d.units, m.middle, CASE WHEN d.units > m.middle \
-           THEN (d.units + 1) / (m.middle + 1) ELSE (m.middle + 1) / (d.units + 1) END AS ratio \
-           FROM daily d JOIN middle m ON d.product_id = m.product_id), \
-         usual AS (SELECT product_id, CASE WHEN median(ratio) > {RATIO_MIN} THEN median(ratio) ELSE {RATIO_MIN} END \
-           AS usual FROM ratios GROUP BY product_id) \
-         SELECT r.product_id, r.day, r.units, r.middle, count(*) OVER () AS n FROM ratios r \
-           JOIN usual u ON r.product_id = u.product_id WHERE r.units > r.middle AND r.ratio > {power} \
-         ORDER BY r.ratio DESC, r.product_id, r.day LIMIT {EXAMPLES}",
-        day = day_of("ds"),
-        plausible = q.plausible("ds"),
-    ))?;
-    if answer.rows() > 0 {
-        let examples = answer.lines(|a, row| {
-            let number = |c: &str| Ok::<_, crate::Error>(number_text(a.number(c, row)?.unwrap_or_default()));
-            let id = a.text("product_id", row)?.unwrap_or_default();
-            let day = day_text(a.whole("day", row)?);
-            Ok(format!("{id} {day}: {} (median {})", number("units")?, number("middle")?))
-        })?;
-        let finding = Finding::new(FindingCode::Outliers, Severity::Warning, "sales", answer.count("n", 0)?);
-        report.findings.push(finding.examples(examples));
+/// Finds prices far from the product's usual one: slips, and levels that jump as by another unit or currency.
+pub(crate) fn prices(q: &Questions, report: &mut QualityReport) -> Result<()> {
+    for (table, column, seller) in
+        [("sales", "unit_price", "''"), ("prices", "price", "coalesce(seller, '')")]
+    {
+        if !report.has(table, column) {
+            continue;
+        }
+        let day = day_of("ds");
+        let plausible = q.plausible("ds");
+        let mut off = OffPrices::default();
+        let mut product = PriceCounts::default();
+        // Products have few different prices, so they are counted first and pass through here product by product.
+        // Competitors have a level of their own.
+        q.snapshot.each(
+            &format!(
+                "SELECT product_id, {seller} AS seller, {column} AS price, count(*) AS n, min({day}) AS day \
+                 FROM \"{table}\" WHERE {column} > 0 AND {plausible} GROUP BY product_id, {seller}, {column} \
+                 ORDER BY product_id, seller, price"
+            ),
+            |batch| {
+                let lacking =
+                    || crate::Error::Unexpected("an answer has other columns than asked for".into());
+                let text = |i: usize| batch.column(i).as_string_opt::<i32>().ok_or_else(lacking);
+                let whole = |i: usize| batch.column(i).as_primitive_opt::<Int64Type>().ok_or_else(lacking);
+                let (ids, sellers, counts, days) = (text(0)?, text(1)?, whole(3)?, whole(4)?);
+                let prices = batch.column(2).as_primitive_opt::<Float64Type>().ok_or_else(lacking)?;
+                for row in 0..batch.num_rows() {
+                    let (id, seller) = (ids.value(row), sellers.value(row));
+                    if product.id != id || product.seller != seller {
+                        off.take(&product);
+                        product =
+                            PriceCounts { id: id.to_owned(), seller: seller.to_owned(), prices: vec![] };
+                    }
+                    product.prices.push((prices.value(row), counts.value(row), days.value(row)));
+                }
+                Ok(())
+            },
+        )?;
+        off.take(&product);
+        if off.n_breaks > 0 {
+            let finding = Finding::new(FindingCode::PriceBreaks, Severity::Error, table, off.n_breaks);
+            report.findings.push(finding.examples(off.breaks.into_iter().map(|b| b.1).collect()));
+        }
+        if off.n_slips > 0 {
+            let finding = Finding::new(FindingCode::PriceOutliers, Severity::Warning, table, off.n_slips);
+            let examples = off.slips.into_iter().map(|s| s.1).collect();
+            report.findings.push(finding.of(report.rows(table)).examples(examples));
+        }
     }
     Ok(())
 }
 
-/// Finds prices far from the product's usual one: slips, and levels that jump as by another unit or currency.
-pub(crate) fn prices(q: &Questions, report: &mut QualityReport) -> Result<()> {
-    for (table, column, scope) in [("sales", "unit_price", ""), ("prices", "price", ", seller")] {
-        if !report.has(table, column) {
-            continue;
+/// The prices of a product and seller in rising order: price, lines, first day.
+#[derive(Default)]
+struct PriceCounts {
+    id: String,
+    seller: String,
+    prices: Vec<(f64, i64, i64)>,
+}
+
+/// What the prices of all products showed; the lists hold the number of lines and a text.
+#[derive(Default)]
+struct OffPrices {
+    /// Products.
+    n_breaks: u64,
+    breaks: Vec<(i64, String)>,
+    /// Lines.
+    n_slips: u64,
+    slips: Vec<(i64, String)>,
+}
+
+impl OffPrices {
+    fn take(&mut self, product: &PriceCounts) {
+        let lines: i64 = product.prices.iter().map(|p| p.1).sum();
+        if lines < PRICE_LINES_MIN {
+            return;
         }
-        // Competitors have their own level, so their prices are compared with their own median.
-        let same_seller = if scope.is_empty() { "" } else { "AND p.seller IS NOT DISTINCT FROM m.seller" };
-        let condition = format!("{column} > 0 AND {}", q.plausible("ds"));
-        let answer = q.ask(&format!(
-            "WITH m AS (SELECT product_id{scope}, median({column}) AS middle FROM \"{table}\" WHERE {condition} \
-               GROUP BY product_id{scope} HAVING count(*) >= 4), \
-             off AS (SELECT p.product_id, count(*) AS n, \
-               max(CASE WHEN p.{column} > m.middle THEN p.{column} / m.middle ELSE m.middle / p.{column} END) AS ratio, \
-               min({day}) AS day FROM (SELECT * FROM \"{table}\" WHERE {condition}) p \
-               JOIN m ON p.product_id = m.product_id {same_seller} \
-               WHERE p.{column} >= {PRICE_RATIO} * m.middle OR p.{column} * {PRICE_RATIO} <= m.middle \
-               GROUP BY p.product_id) \
-             SELECT product_id, n, ratio, day, n >= {BREAK_LINES} AS breaks FROM off ORDER BY n DESC, product_id",
-            day = day_of("ds").replace("\"ds\"", "p.\"ds\""),
-        ))?;
-        let (mut slips, mut breaks) = ((0, vec![]), (0, vec![]));
-        for row in 0..answer.rows() {
-            let n = answer.count("n", row)?;
-            let ratio = answer.number("ratio", row)?.unwrap_or_default();
-            let id = answer.text("product_id", row)?.unwrap_or_default();
-            let line =
-                format!("{id} {}: ×{}, {n}", day_text(answer.whole("day", row)?), likely_factor(ratio));
-            let (total, list) =
-                if answer.whole("breaks", row)? == 1 { (1, &mut breaks) } else { (n, &mut slips) };
-            list.0 += total;
-            if list.1.len() < EXAMPLES {
-                list.1.push(line);
-            }
-        }
-        if breaks.0 > 0 {
-            let finding = Finding::new(FindingCode::PriceBreaks, Severity::Error, table, breaks.0);
-            report.findings.push(finding.examples(breaks.1));
-        }
-        if slips.0 > 0 {
-            let finding = Finding::new(FindingCode::PriceOutliers, Severity::Warning, table, slips.0);
-            report.findings.push(finding.of(report.rows(table)).examples(slips.1));
-        }
+        let mut before = 0;
+        let middle = product.prices.iter().find(|p| {
+            before += p.1;
+            before * 2 >= lines
+        });
+        let Some(middle) = middle.map(|p| p.0) else { return };
+        let ratio = |price: f64| if price > middle { price / middle } else { middle / price };
+        let off: Vec<_> = product.prices.iter().filter(|p| ratio(p.0) >= PRICE_RATIO).collect();
+        let n: i64 = off.iter().map(|p| p.1).sum();
+        let worst = off.iter().map(|p| ratio(p.0)).fold(0.0, f64::max);
+        let Some(day) = off.iter().map(|p| p.2).min() else { return };
+        let line = format!("{} {}: ×{}, {n}", shorten(&product.id), day_text(day), likely_factor(worst));
+        let list = if n >= BREAK_LINES {
+            self.n_breaks += 1;
+            &mut self.breaks
+        } else {
+            self.n_slips += n.unsigned_abs();
+            &mut self.slips
+        };
+        list.push((n, line));
+        list.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        list.truncate(EXAMPLES);
     }
-    Ok(())
 }
 
 /// A ratio as text: the factor of a usual mistake (a ten, a dozen, a hundred, cents) when it is near one.
