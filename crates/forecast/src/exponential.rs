@@ -155,7 +155,6 @@ pub(crate) fn fit(
 }
 
 impl FittedExponential {
-
     fn trend_ahead(&self) -> f64 {
         self.level + self.weights.phi * self.slope
     }

@@ -105,7 +105,7 @@ pub enum Rest {
     Holt,
     /// Holt's linear trend, damped.
     Damped,
-    /// The optimised Theta method.
+    /// The dynamic optimised Theta method.
     #[default]
     Theta,
 }
@@ -155,7 +155,7 @@ impl FittedAdjusted {
             Rest::Ses => smooth(TrendForm::None, Given::default(), sink),
             Rest::Holt => smooth(TrendForm::Additive, Given::default(), sink),
             Rest::Damped => smooth(TrendForm::Damped, Given::default(), sink),
-            Rest::Theta => FittedRest::Theta(theta::fit_line(z, Variant::Otm, None, None, sink)),
+            Rest::Theta => FittedRest::Theta(theta::fit_line(z, Variant::Dotm, None, None, sink)),
         };
         if let Some(out) = in_sample {
             out.extend(inside.iter().enumerate().map(|(t, v)| season(*v, t)));

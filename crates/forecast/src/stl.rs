@@ -99,7 +99,7 @@ impl LocalModel for StlForecast {
 /// | --- | --- | --- |
 /// | `season_length` | – | steps of a season, at least 2 |
 /// | `season_window` | 7 | seasons in the smoothing of one season position; odd, at least 3 |
-/// | `trend_window` | smallest odd above `1.5 m / (1 − 1.5 / season_window)` | steps in the smoothing of the trend; odd |
+/// | `trend_window` | smallest odd from `1.5 m / (1 − 1.5 / season_window)` on | steps in the smoothing of the trend; odd |
 /// | `low_pass_window` | smallest odd above `m` | steps in the low-pass filter; odd |
 /// | `season_degree`, `trend_degree`, `low_pass_degree` | 1 | degree of the local regressions, 0 or 1 |
 /// | `jump` | 1 | regressions at every `jump`-th point, straight lines between |
@@ -135,7 +135,7 @@ impl StlParams {
             season_length,
             season_window: 7,
             trend_window: 3,
-            low_pass_window: odd_above(season_length as f64),
+            low_pass_window: odd_from(season_length as f64 + 1.0),
             season_degree: 1,
             trend_degree: 1,
             low_pass_degree: 1,
@@ -149,7 +149,7 @@ impl StlParams {
     /// Another season window, with the trend window that belongs to it.
     pub fn with_season_window(mut self, window: usize) -> Self {
         self.season_window = window;
-        self.trend_window = odd_above(1.5 * self.season_length as f64 / (1.0 - 1.5 / window.max(3) as f64));
+        self.trend_window = odd_from(1.5 * self.season_length as f64 / (1.0 - 1.5 / window.max(3) as f64));
         self
     }
 
@@ -434,8 +434,8 @@ fn bisquare(y: &[f64], season: &[f64], trend: &[f64], weights: &mut [f64]) {
     }
 }
 
-/// The smallest odd whole number that is not below `x`, and above it where `x` is even; at least 3.
-fn odd_above(x: f64) -> usize {
+/// The smallest odd whole number that is not below `x`; at least 3.
+fn odd_from(x: f64) -> usize {
     let k = x.ceil().clamp(3.0, 1e9) as usize;
     k + usize::from(k % 2 == 0)
 }

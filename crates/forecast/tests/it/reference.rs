@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 use tradewind_core::{Ahead, Freq, Panel, Params, Run};
 use tradewind_forecast::entry;
+use tradewind_forecast::stl::{StlParams, decompose};
 
 fn numbers(v: &Value) -> Vec<f64> {
     v.as_array().expect("a list").iter().map(|x| x.as_f64().unwrap_or(f64::NAN)).collect()
@@ -44,6 +45,29 @@ fn forecasts_equal_those_of_other_libraries() {
     }
     assert!(cases > 0, "no reference was found");
     assert!(wrong.is_empty(), "{} of {cases} cases differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn stl_parts_equal_those_of_statsmodels() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/stl_parts.json");
+    let doc: Value = serde_json::from_str(&std::fs::read_to_string(file).expect("readable")).expect("JSON");
+    let parts = doc["parts"].as_array().expect("parts");
+    assert!(parts.len() > 2);
+    for p in parts {
+        let whole = |name: &str| p[name].as_u64().expect("a count") as usize;
+        let params = StlParams::new(whole("season_length"))
+            .with_season_window(whole("season_window"))
+            .with_robust(p["robust"] == true);
+        let stl = decompose(&numbers(&p["y"]), &params).expect("long enough");
+        // Sums are taken in another order there; the robust turns carry that on.
+        for (name, ours, tolerance) in
+            [("trend", &stl.trend, 1e-8), ("season", &stl.season, 1e-8), ("weights", &stl.weights, 1e-7)]
+        {
+            for (t, (a, b)) in ours.iter().zip(numbers(&p[name])).enumerate() {
+                assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{} {name} {t}: {a} {b}", p["name"]);
+            }
+        }
+    }
 }
 
 fn check(model: &str, case: &Value) -> Result<(), String> {
