@@ -26,12 +26,14 @@
 //! panel because one series is too short (it falls back and says so).
 
 pub mod backtest;
+pub mod changepoint;
 pub mod conformal;
 mod exponential;
 pub mod features;
 pub mod forecasting;
 pub mod local;
 pub mod normal;
+pub mod trend;
 mod optimize;
 pub mod seasonality;
 

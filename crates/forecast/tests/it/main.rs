@@ -6,3 +6,4 @@ mod battery;
 mod conformal;
 mod features;
 mod reference;
+mod trend;
