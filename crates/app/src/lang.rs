@@ -1,6 +1,7 @@
 //! Chinese or English.
 
 use clap::ValueEnum;
+use tradewind::warehouse::settings::Language;
 
 /// The language of what people read. JSON keys stay English.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,11 +14,20 @@ pub(crate) enum Lang {
 
 impl Lang {
     /// The one asked for; else the shop's; else the locale's.
-    pub(crate) fn choose(asked: Option<Self>, shop: Option<&str>) -> Self {
+    pub(crate) fn choose(asked: Option<Self>, shop: Option<Self>) -> Self {
         asked
-            .or_else(|| Self::named(shop?))
+            .or(shop)
             .or_else(|| Self::named(&sys_locale::get_locale()?))
             .unwrap_or(Self::En)
+    }
+
+    /// The language of a shop's settings; none when they leave it to the system.
+    pub(crate) fn of_shop(language: Language) -> Option<Self> {
+        match language {
+            Language::Auto => None,
+            Language::En => Some(Self::En),
+            Language::Zh => Some(Self::Zh),
+        }
     }
 
     fn named(tag: &str) -> Option<Self> {
@@ -51,8 +61,10 @@ mod tests {
 
     #[test]
     fn asked_before_shop_before_locale() {
-        assert_eq!(Lang::choose(Some(Lang::Zh), Some("en")), Lang::Zh);
-        assert_eq!(Lang::choose(None, Some("zh-CN")), Lang::Zh);
+        assert_eq!(Lang::choose(Some(Lang::Zh), Some(Lang::En)), Lang::Zh);
+        assert_eq!(Lang::choose(None, Lang::of_shop(Language::Zh)), Lang::Zh);
         assert_eq!(Lang::named("fr_FR"), None);
+        assert_eq!(Lang::named("zh_CN.UTF-8"), Some(Lang::Zh));
+        assert_eq!(Lang::of_shop(Language::Auto), None);
     }
 }

@@ -51,7 +51,7 @@ impl Context {
 
     pub(crate) fn take_settings(&mut self, shop: &Shop) {
         let settings = shop.settings();
-        self.printer.lang = Lang::choose(self.global.lang, Some(&settings.shop.language));
+        self.printer.lang = Lang::choose(self.global.lang, Lang::of_shop(settings.shop.language));
         if self.global.seed.is_none() {
             self.run.seed = settings.run.seed;
         }

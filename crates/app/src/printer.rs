@@ -115,11 +115,6 @@ impl Printer {
         }
     }
 
-    /// Bold where colour is welcome.
-    pub(crate) fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
     fn paint(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
