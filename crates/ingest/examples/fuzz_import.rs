@@ -1,7 +1,7 @@
 //! Fuzzes the importers for as long as one likes, on stable Rust:
 //! `cargo run -p tradewind-ingest --example fuzz_import -- SECONDS [SEED]`.
 //!
-//! Bytes that make a panic are written to `fuzz-crash-N.bin` in the working folder, and the exit code is 1.
+//! Bytes that make a panic are written to `fuzz-crash-N.bin`, slow ones to `fuzz-slow-N.bin`, in the working folder, and the exit code is 1.
 #![expect(clippy::print_stdout, reason = "its report is its output")]
 
 #[path = "../tests/it/fuzzing.rs"]
@@ -27,8 +27,9 @@ fn main() -> std::process::ExitCode {
         report.crashes.len(),
         report.slow.len()
     );
-    for (n, (name, bytes)) in report.crashes.iter().chain(&report.slow).enumerate() {
-        let path = format!("fuzz-crash-{n}.bin");
+    let crashes = report.crashes.iter().map(|c| ("crash", c));
+    for (n, (what, (name, bytes))) in crashes.chain(report.slow.iter().map(|c| ("slow", c))).enumerate() {
+        let path = format!("fuzz-{what}-{n}.bin");
         println!("{path}: from {name}, {} bytes", bytes.len());
         if let Err(e) = std::fs::write(&path, bytes) {
             println!("{path}: {e}");

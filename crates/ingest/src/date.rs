@@ -295,7 +295,7 @@ fn named(text: &str) -> Option<i64> {
         let word = word.to_ascii_lowercase();
         NAMES.iter().position(|n| word.starts_with(n)).map(|i| i as i64 + 1)
     };
-    let mut words = text.splitn(4, |c: char| c == ' ' || c == '-').map(|w| w.trim_matches(','));
+    let mut words = text.splitn(4, [' ', '-']).map(|w| w.trim_matches(','));
     let (first, second, third) = (words.next()?, words.next()?, words.next()?);
     let rest = words.next().unwrap_or("");
     let ((day, day_len, ordinal), month) =

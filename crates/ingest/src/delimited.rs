@@ -230,22 +230,15 @@ impl Delimited {
     }
 
     fn read_header(&mut self) -> Result<()> {
-        loop {
-            match self.next_row()? {
-                Next::End => {
-                    return Err(IngestError::UnknownFormat {
-                        file: self.input.name(),
-                        why: "it is empty".into(),
-                    });
-                }
-                Next::Broken { line } => {
-                    return Err(IngestError::UnknownFormat {
-                        file: self.input.name(),
-                        why: format!("its header on line {line} has a quote that is never closed"),
-                    });
-                }
-                Next::Row { .. } => break,
+        let why = match self.next_row()? {
+            Next::End => Some("it is empty".to_owned()),
+            Next::Broken { line } => {
+                Some(format!("its header on line {line} has a quote that is never closed"))
             }
+            Next::Row { .. } => None,
+        };
+        if let Some(why) = why {
+            return Err(IngestError::UnknownFormat { file: self.input.name(), why });
         }
         if self.fields.len() > COLUMNS_MAX {
             return Err(IngestError::TooLarge {
@@ -422,11 +415,14 @@ impl Source for Delimited {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Input, ReadSettings, Reason, open};
     use arrow::array::{Array, AsArray};
     use proptest::prelude::*;
 
-    fn rows(text: &str) -> (Vec<Vec<Option<String>>>, Vec<u64>, Vec<(u64, Reason)>) {
+    /// Cells, lines of the rows, faults by line.
+    type Cut = (Vec<Vec<Option<String>>>, Vec<u64>, Vec<(u64, Reason)>);
+
+    fn rows(text: &str) -> Cut {
         let mut source = open(&Input::bytes("t.csv", text), &ReadSettings::default()).expect("a table");
         let (mut rows, mut lines, mut faults) = (vec![], vec![], vec![]);
         while let Some(batch) = source.next_batch().expect("memory reads") {

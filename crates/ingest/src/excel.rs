@@ -117,10 +117,7 @@ fn read_sheet(
     let mut rows = Rows::new(input, cells_left);
     match book {
         Sheets::Xlsx(book) => {
-            let mut cells = match guarded(input, || book.worksheet_cells_reader(name)) {
-                Ok(cells) => cells,
-                Err(e) => return Err(e),
-            };
+            let mut cells = guarded(input, || book.worksheet_cells_reader(name))?;
             while let Some(cell) = guarded(input, || cells.next_cell())? {
                 let (row, column) = cell.get_position();
                 rows.cell(row, column, &text_of_ref(cell.get_value()))?;

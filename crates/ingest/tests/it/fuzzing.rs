@@ -48,19 +48,22 @@ pub(crate) fn one(data: &[u8]) {
     }
 }
 
+/// Named parts of a file: members of an archive, or one without a name.
+type Parts = [(String, Vec<u8>)];
+
 /// A seed, and whether its changed text is to be packed again so that the change reaches the reader behind.
 #[derive(Clone)]
 pub(crate) struct Seed {
     pub(crate) name: &'static str,
     parts: Vec<(String, Vec<u8>)>,
-    pack: fn(&[(String, Vec<u8>)]) -> Vec<u8>,
+    pack: fn(&Parts) -> Vec<u8>,
 }
 
-fn plain(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn plain(parts: &Parts) -> Vec<u8> {
     parts.first().map(|p| p.1.clone()).unwrap_or_default()
 }
 
-fn zipped(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn zipped(parts: &Parts) -> Vec<u8> {
     crate::workbook::zip(&parts.iter().map(|(n, d)| (n.as_str(), d.clone())).collect::<Vec<_>>())
 }
 
@@ -96,7 +99,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
     ];
     let one = |name, data: Vec<u8>, pack| Seed { name, parts: vec![(String::new(), data)], pack };
     let mut seeds: Vec<Seed> =
-        texts.iter().map(|(n, t)| one(*n, t.as_bytes().to_vec(), plain as fn(&_) -> _)).collect();
+        texts.iter().map(|(n, t)| one(*n, t.as_bytes().to_vec(), plain as fn(&Parts) -> Vec<u8>)).collect();
     seeds.push(one("gb18030", encoding_rs::GB18030.encode(texts[5].1).0.into_owned(), plain));
     seeds.push(one(
         "utf-16",

@@ -1,4 +1,5 @@
 //! Real sets, where they are at hand beside the repository.
+#![expect(clippy::print_stderr, reason = "what is skipped and how long it took is told")]
 
 use crate::Outcome;
 use std::path::PathBuf;
