@@ -77,49 +77,49 @@ features! {
     TwoBefore: Momentum, Spline, Own, Mean, false;
     /// Levels of 3.25, 6.5 and 13 windows against the last.
     Long: Level, Spline, Own, Mean, false;
-    #[doc = ""] Longer: Level, Spline, Own, Mean, false;
-    #[doc = ""] Longest: Level, Spline, Own, Mean, false;
+    Longer: Level, Spline, Own, Mean, false;
+    Longest: Level, Spline, Own, Mean, false;
     /// Smoothed levels against the last window, slow to fast.
     Smooth0: Level, Spline, Own, Mean, false;
-    #[doc = ""] Smooth1: Level, Spline, Own, Mean, false;
-    #[doc = ""] Smooth2: Momentum, Spline, Own, Mean, false;
-    #[doc = ""] Smooth3: Momentum, Spline, Own, Mean, false;
+    Smooth1: Level, Spline, Own, Mean, false;
+    Smooth2: Momentum, Spline, Own, Mean, false;
+    Smooth3: Momentum, Spline, Own, Mean, false;
     /// Median and largest of the last eight quarters against the last window.
     QuarterMedian: Level, Spline, Own, Mean, false;
-    #[doc = ""] QuarterMax: Level, Spline, Own, Mean, false;
+    QuarterMax: Level, Spline, Own, Mean, false;
     /// Median, largest, smallest and spread of the last 13 windows.
     WindowMedian: Level, Spline, Own, Mean, false;
-    #[doc = ""] WindowMax: Level, Spline, Own, Mean, false;
-    #[doc = ""] WindowMin: Level, Spline, Own, Mean, false;
-    #[doc = ""] WindowSpread: Regularity, Spline, Own, Mean, false;
+    WindowMax: Level, Spline, Own, Mean, false;
+    WindowMin: Level, Spline, Own, Mean, false;
+    WindowSpread: Regularity, Spline, Own, Mean, false;
     /// The change in the same weeks one, two and three years ago.
     Year1: Season, Spline, Own, Mean, false;
-    #[doc = ""] Year2: Season, Spline, Own, Mean, false;
-    #[doc = ""] Year3: Season, Spline, Own, Mean, false;
+    Year2: Season, Spline, Own, Mean, false;
+    Year3: Season, Spline, Own, Mean, false;
     /// The shop's change in the same weeks one and two years ago.
     ShopYear1: Season, Linear, Shop, Mean, true;
-    #[doc = ""] ShopYear2: Season, Linear, Shop, Mean, false;
+    ShopYear2: Season, Linear, Shop, Mean, false;
     /// The category's change in the same weeks a year ago.
     CategoryYear: Season, Linear, Group, Mean, true;
     /// The time of the year.
     YearSine: Season, Linear, Shop, Mean, false;
-    #[doc = ""] YearCosine: Season, Linear, Shop, Mean, false;
+    YearCosine: Season, Linear, Shop, Mean, false;
     /// Expected change by the weekdays of the two windows.
     Composition: Season, Linear, Shop, Zero, true;
     /// Holidays and festivals of the next window less those of the last.
     Holidays: Holiday, Linear, Shop, Zero, true;
-    #[doc = ""] Festivals: Holiday, Linear, Shop, Zero, true;
+    Festivals: Holiday, Linear, Shop, Zero, true;
     /// The same less what it was a year ago.
     HolidaysMoved: Holiday, Linear, Shop, Zero, false;
-    #[doc = ""] FestivalsMoved: Holiday, Linear, Shop, Zero, false;
+    FestivalsMoved: Holiday, Linear, Shop, Zero, false;
     /// The shop's own changes.
     ShopChange: Shop, Linear, Shop, Mean, true;
-    #[doc = ""] ShopQuarter: Shop, Linear, Shop, Mean, true;
-    #[doc = ""] ShopLong: Shop, Linear, Shop, Mean, false;
-    #[doc = ""] ShopLongest: Shop, Linear, Shop, Mean, false;
+    ShopQuarter: Shop, Linear, Shop, Mean, true;
+    ShopLong: Shop, Linear, Shop, Mean, false;
+    ShopLongest: Shop, Linear, Shop, Mean, false;
     /// The category's changes, less the shop's.
     CategoryChange: Category, Linear, Group, Mean, true;
-    #[doc = ""] CategoryQuarter: Category, Linear, Group, Mean, true;
+    CategoryQuarter: Category, Linear, Group, Mean, true;
     /// The series' long level against the mean of its category.
     CategoryShare: Category, Spline, Own, Mean, false;
     /// Steps since the last sale, and how many units would have sold meanwhile.
@@ -129,17 +129,17 @@ features! {
     Age: LifeCycle, Spline, Own, Mean, true;
     /// Share of steps without a sale.
     ZeroQuarter: Regularity, Spline, Own, Mean, true;
-    #[doc = ""] ZeroLast: Regularity, Spline, Own, Mean, false;
-    #[doc = ""] ZeroLong: Regularity, Spline, Own, Mean, false;
+    ZeroLast: Regularity, Spline, Own, Mean, false;
+    ZeroLong: Regularity, Spline, Own, Mean, false;
     /// Standard deviation over mean.
     VariationLast: Regularity, Spline, Own, Mean, false;
-    #[doc = ""] VariationLong: Regularity, Spline, Own, Mean, false;
+    VariationLong: Regularity, Spline, Own, Mean, false;
     /// The largest step's share of the last window.
     TopShare: Regularity, Spline, Own, Mean, true;
     /// The longest run without a sale in the last window (in steps, and in units missed), and before it.
     GapSteps: Regularity, Spline, Own, Mean, false;
-    #[doc = ""] GapMissed: Regularity, Spline, Own, Mean, false;
-    #[doc = ""] GapBefore: Regularity, Spline, Own, Mean, false;
+    GapMissed: Regularity, Spline, Own, Mean, false;
+    GapBefore: Regularity, Spline, Own, Mean, false;
     /// Price of the next window (planned, else the last known) against the last window's mean.
     PriceNext: Price, Linear, Own, Zero, true;
     /// Price of the last window against the long mean.
@@ -148,17 +148,17 @@ features! {
     PricePosition: Category, Linear, Own, Mean, true;
     /// Share of steps in promotion: next window (as planned) less the last; and the last itself.
     PromotionNext: Promotion, Linear, Own, Zero, true;
-    #[doc = ""] PromotionLast: Promotion, Linear, Own, Zero, true;
+    PromotionLast: Promotion, Linear, Own, Zero, true;
     /// Share of steps out of stock, in the window and in its last quarter.
     StockOutLast: Stock, Linear, Own, Zero, true;
-    #[doc = ""] StockOutNow: Stock, Linear, Own, Zero, true;
+    StockOutNow: Stock, Linear, Own, Zero, true;
     /// Views, carts and searches: last quarter against the window, and the window against the one before.
     ViewsQuarter: Interest, Linear, Own, Zero, true;
-    #[doc = ""] ViewsChange: Interest, Linear, Own, Zero, false;
-    #[doc = ""] CartsQuarter: Interest, Linear, Own, Zero, true;
-    #[doc = ""] CartsChange: Interest, Linear, Own, Zero, false;
-    #[doc = ""] SearchesQuarter: Interest, Linear, Own, Zero, true;
-    #[doc = ""] SearchesChange: Interest, Linear, Own, Zero, false;
+    ViewsChange: Interest, Linear, Own, Zero, false;
+    CartsQuarter: Interest, Linear, Own, Zero, true;
+    CartsChange: Interest, Linear, Own, Zero, false;
+    SearchesQuarter: Interest, Linear, Own, Zero, true;
+    SearchesChange: Interest, Linear, Own, Zero, false;
 }
 
 /// How many features there are.

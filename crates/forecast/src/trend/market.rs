@@ -271,7 +271,7 @@ impl Scene {
 
 fn factor(profile: &[f64], lo: usize, hi: usize) -> f64 {
     let m = profile.len();
-    if m <= 1 || hi <= lo || (hi - lo) % m == 0 {
+    if m <= 1 || hi <= lo || (hi - lo).is_multiple_of(m) {
         return 1.0;
     }
     // Whole seasons have the mean 1; only what is left over counts.

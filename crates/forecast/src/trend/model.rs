@@ -236,6 +236,15 @@ fn known(v: f64) -> f64 {
     if v.is_nan() { 0.0 } else { v }
 }
 
+/// A penalty tried: what was learnt on the earlier cases, and what it says of the later ones.
+struct Trial {
+    loss: f64,
+    penalty: f64,
+    part: Part,
+    logits: Vec<[f64; 3]>,
+    x: Matrix,
+}
+
 /// Learns on the earlier origins, checks and calibrates on the later ones, then learns on all.
 fn fit_checked(
     run: &Run,
@@ -272,7 +281,7 @@ fn fit_checked(
     let late_rows = table.rows_at(&late);
     let scored: Vec<usize> = (0..late.len()).filter(|k| counted(&late[*k])).collect();
     let class: Vec<u8> = scored.iter().map(|k| case(&late[*k]).class(settings.threshold)).collect();
-    let mut best: Option<(f64, f64, Part, Vec<[f64; 3]>, Matrix)> = None;
+    let mut best: Option<Trial> = None;
     for penalty in PENALTIES {
         let part = fit_part(run, table, &early, false, knots, penalty, settings)?.0;
         let x = part.design.transform(&late_rows)?;
@@ -282,15 +291,15 @@ fn fit_checked(
             .zip(&class)
             .map(|(z, c)| -Calibration::None.apply(*z)[usize::from(*c)].max(1e-12).ln())
             .sum();
-        let better = best.as_ref().is_none_or(|b| loss < b.0);
+        let better = best.as_ref().is_none_or(|b| loss < b.loss);
         if better {
-            best = Some((loss, penalty, part, logits, x));
+            best = Some(Trial { loss, penalty, part, logits, x });
         }
         if early.len() > CASES_TO_TRY || !better {
             break;
         }
     }
-    let Some((_, penalty, early_part, logits, x)) = best else {
+    let Some(Trial { penalty, part: early_part, logits, x, .. }) = best else {
         return Err(Error::Invalid("no trend model was learnt".into()));
     };
     let origin: Vec<usize> = scored.iter().map(|k| case(&late[*k]).t).collect();
