@@ -21,6 +21,7 @@
 pub mod calibrate;
 pub mod crossval;
 pub mod elastic_net;
+pub mod faer_call;
 pub mod huber;
 mod lbfgs;
 pub mod linear;

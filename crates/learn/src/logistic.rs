@@ -10,6 +10,7 @@
 //! such as a spline basis, as quick as independent ones. Gradients run in parallel over chunks of fixed size and are
 //! added in order, so the number of threads changes nothing.
 
+use crate::faer_call::faer_call;
 use crate::lbfgs::{dot, minimise};
 use crate::linear::Scaled;
 use crate::matrix::{Dataset, Matrix};
@@ -401,7 +402,7 @@ impl Preconditioner {
                 c * gram[(i, j)] + if i == j { problem.penalty[j] + c * 1e-8 } else { 0.0 }
             });
             let h = Mat::from_fn(p, p, |i, j| if i == j && h[(i, j)] <= c * 2e-8 { c } else { h[(i, j)] });
-            let factor = h.llt(Side::Lower).map_err(|_| Error::NotConverged {
+            let factor = faer_call(|| h.llt(Side::Lower)).map_err(|_| Error::NotConverged {
                 what: "logistic regression (its columns' products cannot be factored)".into(),
                 iterations: 0,
             })?;
@@ -413,7 +414,7 @@ impl Preconditioner {
     fn apply(&self, g: &mut [f64]) {
         for ((block, factor), c) in g.chunks_exact_mut(self.p + 1).zip(&self.factors).zip(&self.curvature) {
             if self.p > 0 {
-                let solved = factor.solve(Mat::from_fn(self.p, 1, |j, _| block[j]));
+                let solved = faer_call(|| factor.solve(Mat::from_fn(self.p, 1, |j, _| block[j])));
                 (0..self.p).for_each(|j| block[j] = solved[(j, 0)]);
             }
             block[self.p] /= c;
@@ -438,7 +439,7 @@ fn gram(problem: &Problem<'_>) -> Mat<f64> {
             }
             let block = MatRef::from_row_major_slice(&block, rows.len(), p);
             let mut product = Mat::zeros(p, p);
-            matmul(product.as_mut(), Accum::Replace, block.transpose(), block, 1.0, Par::Seq);
+            faer_call(|| matmul(product.as_mut(), Accum::Replace, block.transpose(), block, 1.0, Par::Seq));
             (product, total)
         })
         .collect();

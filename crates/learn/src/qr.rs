@@ -4,6 +4,7 @@
 //! run in parallel, and the result does not depend on the number of threads. Columns that depend on earlier ones are
 //! found on the small triangle and set aside, as R's `lm` does.
 
+use crate::faer_call::faer_call;
 use faer::Mat;
 use rayon::prelude::*;
 
@@ -48,7 +49,7 @@ fn upper(block: Mat<f64>) -> Mat<f64> {
     if block.nrows() == 0 || block.ncols() == 0 {
         return block;
     }
-    let qr = block.qr();
+    let qr = faer_call(|| block.qr());
     let r = qr.thin_R();
     Mat::from_fn(r.nrows(), r.ncols(), |i, j| if i <= j { r[(i, j)] } else { 0.0 })
 }
