@@ -15,10 +15,7 @@ pub(crate) enum Lang {
 impl Lang {
     /// The one asked for; else the shop's; else the locale's.
     pub(crate) fn choose(asked: Option<Self>, shop: Option<Self>) -> Self {
-        asked
-            .or(shop)
-            .or_else(|| Self::named(&sys_locale::get_locale()?))
-            .unwrap_or(Self::En)
+        asked.or(shop).or_else(|| Self::named(&sys_locale::get_locale()?)).unwrap_or(Self::En)
     }
 
     /// The language of a shop's settings; none when they leave it to the system.

@@ -6,7 +6,9 @@
 //! where every observation is above zero and the factors leave a smaller relative remainder. A series without two whole
 //! seasons is carried on by `rest` alone. Unknown observations are interpolated.
 
-use crate::local::{self, FittedSeries, LocalModel, SEASON_LENGTH, Steps, filled_at_least, season_of};
+use crate::local::{
+    self, FittedSeries, LocalModel, SEASON_LENGTH, Steps, cut_off, filled_at_least, season_of,
+};
 use crate::seasonality::{FittedAdjusted, Pattern, Rest, centred_average, classical_pattern};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Error, ForecasterEntry, Needs, ParamKind, ParamSpec, Result, Series};
@@ -159,11 +161,7 @@ impl LocalModel for Classical {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
         let pattern = self.pattern(&y, season_of(self.season_length, &series));
         let z: Vec<f64> = y.iter().enumerate().map(|(t, v)| pattern.remove(*v, t)).collect();
-        let in_sample = in_sample.map(|out| {
-            out.clear();
-            out.resize(first, f64::NAN);
-            out
-        });
+        let in_sample = cut_off(in_sample, first);
         let season = pattern.clone();
         Ok(Decomposed(FittedAdjusted::fit(&z, pattern, self.rest, in_sample, |v, t| season.apply(v, t))))
     }

@@ -28,8 +28,8 @@
 //! the growth by steps and the pooling are ours. Coverage holds on average over series and origins as far as the coming
 //! errors are like the past ones; it is not a promise for each single series.
 
-use crate::normal;
 use crate::backtest::{self, Backtest, BacktestResult, DemandClass};
+use crate::normal;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,11 +131,14 @@ impl FittedConformal {
     /// # Errors
     /// State that cannot be read, or a model that is not in the catalogue.
     pub fn load(value: Value) -> Result<Self> {
-        let saved: Saved =
-            serde_json::from_value(value).map_err(|source| Error::Saved { what: "conformal forecast".into(), source })?;
+        let saved: Saved = serde_json::from_value(value)
+            .map_err(|source| Error::Saved { what: "conformal forecast".into(), source })?;
         let entry = crate::entry(&saved.model)?;
         if let Some(c) = saved.calibration.as_ref().filter(|c| !c.fits(&c.ids)) {
-            return Err(Error::Invalid(format!("saved intervals of {} series do not fit together", c.ids.len())));
+            return Err(Error::Invalid(format!(
+                "saved intervals of {} series do not fit together",
+                c.ids.len()
+            )));
         }
         Ok(Self { inner: (entry.load)(saved.inner)?, calibration: saved.calibration })
     }
@@ -175,7 +178,8 @@ impl FittedForecaster for FittedConformal {
             inner: self.inner.save()?,
             calibration: self.calibration.clone(),
         };
-        serde_json::to_value(&saved).map_err(|source| Error::Saved { what: "conformal forecast".into(), source })
+        serde_json::to_value(&saved)
+            .map_err(|source| Error::Saved { what: "conformal forecast".into(), source })
     }
 }
 
@@ -189,7 +193,8 @@ pub fn calibrate(
     model: &dyn Forecaster,
     settings: &ConformalSettings,
 ) -> Result<Option<Calibration>> {
-    let season = if settings.season_length == 0 { panel.freq().season_length() } else { settings.season_length };
+    let season =
+        if settings.season_length == 0 { panel.freq().season_length() } else { settings.season_length };
     let Some(backtest) = look_back(panel, season, settings.horizon, settings.n_origins, settings.step) else {
         return Ok(None);
     };
@@ -200,7 +205,13 @@ pub fn calibrate(
 
 /// A backtest that fits into the panel's history: as long as asked where enough series are, else shorter. `None` when
 /// even one step cannot be held back.
-pub fn look_back(panel: &Panel, season: usize, horizon: usize, n_origins: usize, step: usize) -> Option<Backtest> {
+pub fn look_back(
+    panel: &Panel,
+    season: usize,
+    horizon: usize,
+    n_origins: usize,
+    step: usize,
+) -> Option<Backtest> {
     let mut lengths: Vec<usize> = panel.iter().map(|s| s.y.len()).collect();
     lengths.sort_unstable();
     // The length that a quarter of the series falls short of: most series should take part.
@@ -232,7 +243,14 @@ pub fn look_back(panel: &Panel, season: usize, horizon: usize, n_origins: usize,
         stride = stride.min((spare / (wanted - 1)).max(1));
     }
     let n_origins = wanted.min(1 + spare / stride);
-    Some(Backtest { horizon, n_origins, step: stride, season_length: season, min_train, ..Backtest::default() })
+    Some(Backtest {
+        horizon,
+        n_origins,
+        step: stride,
+        season_length: season,
+        min_train,
+        ..Backtest::default()
+    })
 }
 
 /// Past errors of one series at one origin.
@@ -318,7 +336,8 @@ impl Calibration {
             }
         }
         pools.push(measured.iter().collect());
-        let pool_of: Vec<usize> = class.iter().map(|c| pool_by_class[*c as usize].min(pools.len() - 1)).collect();
+        let pool_of: Vec<usize> =
+            class.iter().map(|c| pool_by_class[*c as usize].min(pools.len() - 1)).collect();
 
         let mut size: Vec<f64> = panel.iter().map(|s| base_size(s.y, season)).collect();
         let last = pools.len() - 1;
@@ -341,7 +360,10 @@ impl Calibration {
             ids: panel.ids().to_vec(),
             size,
             pool_of,
-            nonnegative: panel.iter().map(|s| nonnegative && s.y.iter().all(|v| v.is_nan() || *v >= 0.0)).collect(),
+            nonnegative: panel
+                .iter()
+                .map(|s| nonnegative && s.y.iter().all(|v| v.is_nan() || *v >= 0.0))
+                .collect(),
             zero_share: panel.iter().map(|s| zero_share(s.y)).collect(),
             exact_coverage: false,
             pools: made,
@@ -371,7 +393,11 @@ impl Calibration {
             return 0.0;
         }
         // See the head of this file: an upper end whose lower end cannot be missed.
-        let level = if self.exact_coverage && level > 0.5 && lower < self.zero_share[i] { 2.0 * level - 1.0 } else { level };
+        let level = if self.exact_coverage && level > 0.5 && lower < self.zero_share[i] {
+            2.0 * level - 1.0
+        } else {
+            level
+        };
         if level < self.zero_share[i] { 0.0 } else { (mean + self.distance(i, k, level)).max(0.0) }
     }
 
@@ -489,7 +515,10 @@ fn growth(pool: &[&(&Residuals, Vec<f64>)], horizon: usize) -> Vec<f64> {
     }
     let overall = blocks.iter().map(|b| b.0).sum::<f64>() / blocks.iter().map(|b| b.1).sum::<f64>().max(1.0);
     let floor = if overall > 0.0 { overall * 1e-3 } else { 1.0 };
-    blocks.iter().flat_map(|&(s, n, w)| std::iter::repeat_n(if n > 0.0 { (s / n).max(floor) } else { floor }, w)).collect()
+    blocks
+        .iter()
+        .flat_map(|&(s, n, w)| std::iter::repeat_n(if n > 0.0 { (s / n).max(floor) } else { floor }, w))
+        .collect()
 }
 
 /// Errors of one pool over size and growth, gathered by series.

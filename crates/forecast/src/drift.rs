@@ -97,7 +97,8 @@ impl FittedSeries for FittedDrift {
             self.unknown += 1;
             if y.is_finite() {
                 // A change over a gap is spread evenly over its steps.
-                self.squares += (y - self.last) * (y - self.last) / self.unknown as f64;
+                let square = (y - self.last) * (y - self.last) / self.unknown as f64;
+                self.squares = (self.squares + square).min(f64::MAX);
                 self.changes += 1;
                 self.steps += self.unknown;
                 self.unknown = 0;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// The form of the trend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TrendForm {
+pub(crate) enum TrendForm {
     /// None.
     None,
     /// A straight line.
@@ -31,7 +31,7 @@ pub enum TrendForm {
 /// The form of the season.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SeasonForm {
+pub(crate) enum SeasonForm {
     /// None.
     None,
     /// Added.
@@ -42,7 +42,7 @@ pub enum SeasonForm {
 
 /// The form of a model and the steps of its season.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Form {
+pub(crate) struct Form {
     /// Its trend.
     pub trend: TrendForm,
     /// Its season.
@@ -70,7 +70,7 @@ struct Weights {
 
 /// A fitted model of exponential smoothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FittedExponential {
+pub(crate) struct FittedExponential {
     form: Form,
     weights: Weights,
     level: f64,
@@ -283,11 +283,10 @@ impl Search<'_> {
             free.iter().zip(x).for_each(|(i, v)| all[*i] = *v);
             (f(&all), all)
         };
-        let all = match free[..] {
+        match free[..] {
             [] => start,
-            [a] => {
+            [_] => {
                 let x = minimize_on(0.0, 1.0, 15, 1e-6, |x| go(&[x]).0);
-                let _ = a;
                 go(&[x]).1
             }
             [a, b] => {
@@ -302,8 +301,7 @@ impl Search<'_> {
                 let (x, _) = nelder_mead(start, edge, 1e-10, 600, |x| go(x).0);
                 go(&x).1
             }
-        };
-        all
+        }
     }
 
     /// Without season: the start is solved inside each evaluation.

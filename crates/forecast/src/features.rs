@@ -19,8 +19,10 @@
 //! assert!((table.row(last)[lag] * table.state.scale() - 4.0).abs() < 1e-12); // observation 39 − 7
 //! ```
 
+use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 use tradewind_core::calendar::{Calendar, CalendarTable, Region};
+use tradewind_core::freq::{DAY, Unit, date};
 use tradewind_core::{Covariate, Freq, Panel, Stamp};
 
 /// Which features there are.
@@ -62,12 +64,19 @@ impl FeatureSettings {
         far.max(phases).max(self.season + 1).max(REGULARITY_STEPS)
     }
 
+    /// Phases of the season that have a mark of their own: those of short seasons. Longer ones are told by the calendar.
+    fn marked_phases(&self) -> usize {
+        if (2..=PHASES_MAX).contains(&self.season) { self.season } else { 0 }
+    }
+
     /// Values needed before a row is worth learning from: all lags are there.
     pub fn warm_up(&self) -> usize {
         self.lags.iter().copied().max().unwrap_or(1).max(1)
     }
 }
 
+/// Seasons of more steps have no marks for their phases.
+const PHASES_MAX: usize = 24;
 /// Steps over which the share of steps with a sale is taken.
 const REGULARITY_STEPS: usize = 28;
 /// Steps without a sale at which their feature is half way to its limit of 1.
@@ -121,6 +130,7 @@ impl Features {
             names.extend(["same_phase".into(), "season_change".into()]);
         }
         names.extend(["sale_share".into(), "pause".into()]);
+        names.extend((0..settings.marked_phases()).map(|p| format!("phase_{p}")));
         names.extend(columns.iter().flat_map(|c| [format!("{c}:level"), format!("{c}:change")]));
         if let Some(calendar) = settings.calendar() {
             names.extend(CalendarTable::new(&calendar, freq, 0, 0).names().iter().cloned());
@@ -164,9 +174,9 @@ impl Features {
             // Rows without a target, or before the lags are there, are no example to learn from.
             let learn = state.n >= warm_up && value.is_finite();
             if learn {
-                let stamp = if calendar.is_some() { s.ds(t) } else { s.start };
+                let stamp = s.ds(t);
                 let cal = calendar.and_then(|c| c.at(stamp)).unwrap_or(&[]);
-                state.row(self, &values, cal, &mut x);
+                state.row(self, stamp, &values, cal, &mut x);
                 x.resize((y.len() + 1) * width, 0.0);
                 y.push(value / state.scale);
                 at.push(t);
@@ -190,7 +200,9 @@ impl Features {
     /// Whether what was read back fits together.
     pub(crate) fn is_sound(&self) -> bool {
         let s = &self.settings;
-        s.season >= 1 && s.seasons_back >= 1 && s.lags.iter().chain(&s.windows).all(|l| (1..=1_000_000).contains(l))
+        s.season >= 1
+            && s.seasons_back >= 1
+            && s.lags.iter().chain(&s.windows).all(|l| (1..=1_000_000).contains(l))
     }
 }
 
@@ -242,9 +254,16 @@ impl SeriesState {
         self.n == 0
     }
 
-    /// Appends the row of the next step to `out`: `columns` are the values known ahead of that step, in the order of
+    /// Appends the row of the next step, at `stamp`, to `out`: `columns` are the values known ahead of that step, in the order of
     /// [`Features::columns`], `calendar` its calendar features.
-    pub fn row(&self, features: &Features, columns: &[f64], calendar: &[f64], out: &mut Vec<f64>) {
+    pub fn row(
+        &self,
+        features: &Features,
+        stamp: Stamp,
+        columns: &[f64],
+        calendar: &[f64],
+        out: &mut Vec<f64>,
+    ) {
         let settings = &features.settings;
         let known = self.recent.len();
         let mean = |w: usize| {
@@ -257,17 +276,31 @@ impl SeriesState {
         out.extend(settings.windows.iter().map(|w| mean(*w)));
         if settings.season > 1 {
             let m = settings.season;
-            let phases: Vec<f64> = (1..=settings.seasons_back).filter(|k| k * m <= known).map(|k| back(k * m)).collect();
-            out.push(if phases.is_empty() { mean(m) } else { phases.iter().sum::<f64>() / phases.len() as f64 });
+            let phases: Vec<f64> =
+                (1..=settings.seasons_back).filter(|k| k * m <= known).map(|k| back(k * m)).collect();
+            out.push(if phases.is_empty() {
+                mean(m)
+            } else {
+                phases.iter().sum::<f64>() / phases.len() as f64
+            });
             out.push(if known > m { back(1) - back(m + 1) } else { 0.0 });
         }
         let last = &self.recent[known.saturating_sub(REGULARITY_STEPS)..];
         out.push(last.iter().filter(|v| **v != 0.0).count() as f64 / last.len().max(1) as f64);
         out.push(self.pause as f64 / (self.pause as f64 + HALF_PAUSE));
+        let phases = settings.marked_phases();
+        let now = phase(features.freq, stamp, phases.max(1));
+        out.extend((0..phases).map(|p| f64::from(p == now)));
         for (j, value) in columns.iter().enumerate() {
             let (sum, count, before) = self.columns.get(j).copied().unwrap_or((0.0, 0, 0.0));
             let usual = sum / count.max(1) as f64;
-            let now = if value.is_finite() { *value } else if count > 0 { before } else { 0.0 };
+            let now = if value.is_finite() {
+                *value
+            } else if count > 0 {
+                before
+            } else {
+                0.0
+            };
             // Relative to the column's own past, so that the prices of cheap and dear products are alike.
             let size = if usual.abs() > 1e-12 { usual.abs() } else { 1.0 };
             let level = if count > 0 { (now - usual) / size } else { 0.0 };
@@ -310,4 +343,21 @@ impl SeriesState {
             self.recent.drain(..self.recent.len() - depth);
         }
     }
+}
+
+/// Which step of a season of `m` steps a stamp is, counted alike for all series: weekdays, months, hours.
+fn phase(freq: Freq, stamp: Stamp, m: usize) -> usize {
+    let n = i64::from(freq.n.max(1));
+    let count = match freq.unit {
+        Unit::Step => stamp.div_euclid(n),
+        Unit::Minute => stamp.div_euclid(60 * n),
+        Unit::Hour => stamp.div_euclid(3600 * n),
+        Unit::Day => stamp.div_euclid(DAY * n),
+        Unit::Week => stamp.div_euclid(7 * DAY * n),
+        Unit::Month | Unit::MonthEnd => {
+            let day = date(stamp);
+            (i64::from(day.year()) * 12 + i64::from(day.month0())).div_euclid(n)
+        }
+    };
+    usize::try_from(count.rem_euclid(m as i64)).unwrap_or(0)
 }

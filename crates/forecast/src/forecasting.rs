@@ -55,7 +55,13 @@ impl<'a> Options<'a> {
 /// # Errors
 /// A model that is not in the catalogue, parameters out of range, a horizon of 0, coverages outside (0, 1), or
 /// cancellation. Short series are no error: methods fall back.
-pub fn forecast(run: &Run, panel: &Panel, model: &str, params: &Params, options: &Options<'_>) -> Result<Forecast> {
+pub fn forecast(
+    run: &Run,
+    panel: &Panel,
+    model: &str,
+    params: &Params,
+    options: &Options<'_>,
+) -> Result<Forecast> {
     let fitted = fit(run, panel, model, params, options)?;
     predict(run, panel, &*fitted, options)
 }
@@ -103,7 +109,11 @@ pub fn fit(
     let season = params.get("season_length").and_then(Value::as_u64).unwrap_or(0) as usize;
     let settings = ConformalSettings {
         horizon: options.horizon,
-        n_origins: if options.n_origins == 0 { ConformalSettings::default().n_origins } else { options.n_origins },
+        n_origins: if options.n_origins == 0 {
+            ConformalSettings::default().n_origins
+        } else {
+            options.n_origins
+        },
         season_length: season,
         nonnegative: !options.allow_negative,
         exact_coverage: true,
@@ -116,7 +126,12 @@ pub fn fit(
 ///
 /// # Errors
 /// Those of [`FittedForecaster::predict`].
-pub fn predict(run: &Run, panel: &Panel, fitted: &dyn FittedForecaster, options: &Options<'_>) -> Result<Forecast> {
+pub fn predict(
+    run: &Run,
+    panel: &Panel,
+    fitted: &dyn FittedForecaster,
+    options: &Options<'_>,
+) -> Result<Forecast> {
     let levels = Forecast::levels_of(options.coverages);
     let ahead = Ahead { horizon: options.horizon, quantiles: &levels, future: options.future };
     let f = fitted.predict(run, &ahead)?;

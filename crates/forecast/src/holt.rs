@@ -6,7 +6,7 @@
 //! interpolated.
 
 use crate::exponential::{self, Form, Given, SeasonForm, TrendForm};
-use crate::local::{self, LocalModel, filled_at_least};
+use crate::local::{self, LocalModel, cut_off, filled_at_least};
 use crate::ses::{ALPHA, Smoothed};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{ForecasterEntry, Needs, ParamKind, ParamSpec, Result, Series};
@@ -72,11 +72,7 @@ impl LocalModel for Holt {
 
     fn fit_with(&self, series: Series<'_>, in_sample: Option<&mut Vec<f64>>) -> Result<Smoothed> {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
-        let in_sample = in_sample.map(|out| {
-            out.clear();
-            out.resize(first, f64::NAN);
-            out
-        });
+        let in_sample = cut_off(in_sample, first);
         let trend = if self.damped { TrendForm::Damped } else { TrendForm::Additive };
         let given = Given { alpha: self.alpha, beta: self.beta, gamma: None, phi: self.phi };
         Ok(Smoothed(exponential::fit(&y, Form { trend, season: SeasonForm::None, m: 1 }, given, in_sample)))

@@ -10,7 +10,7 @@
 
 use crate::exponential::{self, Form, Given, SeasonForm, TrendForm};
 use crate::holt::{BETA, PHI};
-use crate::local::{self, LocalModel, SEASON_LENGTH, filled_at_least, season_of};
+use crate::local::{self, LocalModel, SEASON_LENGTH, cut_off, filled_at_least, season_of};
 use crate::ses::{ALPHA, Smoothed};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{ForecasterEntry, Needs, ParamKind, ParamSpec, Result, Series};
@@ -107,11 +107,7 @@ impl LocalModel for HoltWinters {
 
     fn fit_with(&self, series: Series<'_>, in_sample: Option<&mut Vec<f64>>) -> Result<Smoothed> {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
-        let in_sample = in_sample.map(|out| {
-            out.clear();
-            out.resize(first, f64::NAN);
-            out
-        });
+        let in_sample = cut_off(in_sample, first);
         let m = season_of(self.season_length, &series);
         let trends: &[TrendForm] = match self.trend {
             TrendChoice::None => &[TrendForm::None],

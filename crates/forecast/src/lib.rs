@@ -33,9 +33,9 @@ pub mod features;
 pub mod forecasting;
 pub mod local;
 pub mod normal;
-pub mod trend;
 mod optimize;
 pub mod seasonality;
+pub mod trend;
 
 pub use forecasting::{Intervals, Options, forecast, forecast_each};
 
@@ -95,7 +95,10 @@ pub fn entry(name: &str) -> Result<&'static ForecasterEntry> {
 
 /// Reads a method's parameter struct. Names that do not exist, wrong types and values out of range are told all at
 /// once, by the ranges of the entry; `null` stands for the default.
-pub fn read_params<P: serde::de::DeserializeOwned + Default>(entry: &ForecasterEntry, params: &Params) -> Result<P> {
+pub fn read_params<P: serde::de::DeserializeOwned + Default>(
+    entry: &ForecasterEntry,
+    params: &Params,
+) -> Result<P> {
     let mut given = params.clone();
     given.retain(|_, v| !v.is_null());
     let faults: Vec<ParamFault> = entry
@@ -151,7 +154,11 @@ mod tests {
     fn names_are_distinct_and_plain() {
         for (i, e) in CATALOG.iter().enumerate() {
             assert!(CATALOG[..i].iter().all(|o| o.name != e.name), "{} twice", e.name);
-            assert!(e.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{}", e.name);
+            assert!(
+                e.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()),
+                "{}",
+                e.name
+            );
             assert!(!e.summary.is_empty() && !e.summary_zh.is_empty() && !e.source.is_empty(), "{}", e.name);
         }
     }

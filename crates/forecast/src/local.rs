@@ -384,6 +384,14 @@ pub fn filled(y: &[f64]) -> Option<(usize, Cow<'_, [f64]>)> {
     Some((first, Cow::Owned(out)))
 }
 
+/// Begins the forecasts inside the history with the NaN of the values that [`filled`] cut off.
+pub fn cut_off(in_sample: Option<&mut Vec<f64>>, first: usize) -> Option<&mut Vec<f64>> {
+    let out = in_sample?;
+    out.clear();
+    out.resize(first, f64::NAN);
+    Some(out)
+}
+
 /// [`filled`], with an error for fewer than `needed` observations (filled ones count).
 pub fn filled_at_least<'a>(
     entry: &ForecasterEntry,

@@ -68,7 +68,8 @@ impl FittedSeries for FittedNaive {
 
     fn update(&mut self, y: &[f64]) {
         for y in y.iter().filter(|y| y.is_finite()) {
-            self.squares += (y - self.last) * (y - self.last);
+            // A finite number even where the square overflows, since the state is saved as JSON.
+            self.squares = (self.squares + (y - self.last) * (y - self.last)).min(f64::MAX);
             self.changes += 1;
             self.last = *y;
         }

@@ -17,6 +17,7 @@ use crate::{normal, read_params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tradewind_core::metrics::point;
 use tradewind_core::calendar::{CalendarTable, Region};
 use tradewind_core::{
     Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Freq, Panel, ParamKind, ParamSpec, Params,
@@ -113,18 +114,20 @@ impl<M: TableModel> Forecaster for Regression<M> {
 
         let per_series = (ROWS_MAX / tables.len().max(1)).max(ROWS_OF_SERIES_MIN);
         let width = features.names().len();
-        let (mut x, mut y) = (Vec::new(), Vec::new());
-        for table in &tables {
-            for i in table.rows().saturating_sub(per_series)..table.rows() {
-                if table.row(i).iter().chain([&table.y[i]]).all(|v| v.is_finite()) {
-                    x.extend(table.row(i));
-                    y.push(table.y[i]);
+        let (mut x, mut y, mut weight) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, table) in tables.iter().enumerate() {
+            let w = trust(panel.series(i).y, season, table.state.scale());
+            for r in table.rows().saturating_sub(per_series)..table.rows() {
+                if table.row(r).iter().chain([&table.y[r]]).all(|v| v.is_finite()) {
+                    x.extend(table.row(r));
+                    y.push(table.y[r]);
+                    weight.push(w);
                 }
             }
         }
         // With fewer rows than columns a regression would only repeat them.
         let model = if y.len() > width.max(10) {
-            let data = Dataset::new(Matrix::new(y.len(), width, x)?, y, features.names().to_vec())?;
+            let data = Dataset::new(Matrix::new(y.len(), width, x)?, y, features.names().to_vec())?.with_weight(weight)?;
             match self.0.learn(&quiet, &data) {
                 Ok(model) => Some(model),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -244,8 +247,9 @@ impl<M: TableModel> FittedRegression<M> {
                 })
                 .collect();
             let mut row = Vec::with_capacity(self.features.names().len());
-            let cal = calendar.and_then(|c| c.at(self.freq.add(s.next, k as i64))).unwrap_or(&[]);
-            state.row(&self.features, &values, cal, &mut row);
+            let stamp = self.freq.add(s.next, k as i64);
+            let cal = calendar.and_then(|c| c.at(stamp)).unwrap_or(&[]);
+            state.row(&self.features, stamp, &values, cal, &mut row);
             row.resize(self.features.names().len(), 0.0);
             let said = Matrix::new(1, row.len(), row).and_then(|row| M::answer(model, &row));
             let value = s.tame(said.ok().and_then(|v| v.first().copied()).unwrap_or(f64::NAN) * state.scale());
@@ -348,8 +352,8 @@ impl<M: TableModel> FittedForecaster for FittedRegression<M> {
             }
             for (j, name) in self.features.columns().iter().enumerate() {
                 let planned = newer.covariate(name).map_or(&[][..], |c| c.of(k).get(s.y.len()..).unwrap_or(&[]));
-                let kept = gap + s.y.len();
-                one.future[j].drain(..kept.min(one.future[j].len()));
+                let past = (gap + s.y.len()).min(one.future[j].len());
+                one.future[j].drain(..past);
                 for (t, v) in planned.iter().enumerate().filter(|(_, v)| v.is_finite()) {
                     if one.future[j].len() <= t {
                         one.future[j].resize(t + 1, None);
@@ -367,6 +371,17 @@ impl<M: TableModel> FittedForecaster for FittedRegression<M> {
         serde_json::to_value(self).map_err(|source| saved(M::entry(), source))
     }
 }
+
+/// The weight of a series' rows: the inverse of the variance of its seasonal steps over its scale, so that calm series
+/// are not drowned by wild ones (weighted least squares).
+fn trust(y: &[f64], season: usize, scale: f64) -> f64 {
+    let step = if y.len() > 2 * season { point::naive_mae(y, season) } else { point::naive_mae(y, 1) };
+    let noise = if step.is_finite() { step / scale } else { 1.0 };
+    1.0 / (NOISE_FLOOR * NOISE_FLOOR + noise * noise)
+}
+
+/// Steps below this share of a series' scale earn no more weight.
+const NOISE_FLOOR: f64 = 0.05;
 
 fn saved(entry: &ForecasterEntry, source: serde_json::Error) -> Error {
     Error::Saved { what: entry.name.to_owned(), source }

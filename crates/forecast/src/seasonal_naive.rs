@@ -41,11 +41,11 @@ pub struct FittedSeasonalNaive {
 
 impl FittedSeasonalNaive {
     fn add(&mut self, y: f64) {
-        if y.is_finite() {
-            if let Some(before) = self.last[self.next].replace(y) {
-                self.squares += (y - before) * (y - before);
-                self.changes += 1;
-            }
+        if y.is_finite()
+            && let Some(before) = self.last[self.next].replace(y)
+        {
+            self.squares = (self.squares + (y - before) * (y - before)).min(f64::MAX);
+            self.changes += 1;
         }
         self.next = (self.next + 1) % self.last.len();
     }

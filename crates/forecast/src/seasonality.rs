@@ -61,7 +61,7 @@ pub fn centred_average(y: &[f64], m: usize) -> Vec<f64> {
     for t in half..n.saturating_sub(half) {
         let window = &y[t - half..=t + half];
         let sum: f64 = window.iter().sum();
-        let ends = if m % 2 == 0 { 0.5 * (window[0] + window[2 * half]) } else { 0.0 };
+        let ends = if m.is_multiple_of(2) { 0.5 * (window[0] + window[2 * half]) } else { 0.0 };
         out[t] = (sum - ends) / m as f64;
     }
     out

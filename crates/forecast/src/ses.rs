@@ -5,7 +5,7 @@
 //! before the first observation is solved by least squares. Unknown observations are interpolated.
 
 use crate::exponential::{self, FittedExponential, Form, Given, SeasonForm, TrendForm};
-use crate::local::{self, FittedSeries, LocalModel, Steps, filled_at_least};
+use crate::local::{self, FittedSeries, LocalModel, Steps, cut_off, filled_at_least};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{ForecasterEntry, Needs, ParamKind, ParamSpec, Result, Series};
 
@@ -61,11 +61,7 @@ impl LocalModel for Ses {
 
     fn fit_with(&self, series: Series<'_>, in_sample: Option<&mut Vec<f64>>) -> Result<Smoothed> {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
-        let in_sample = in_sample.map(|out| {
-            out.clear();
-            out.resize(first, f64::NAN);
-            out
-        });
+        let in_sample = cut_off(in_sample, first);
         let form = Form { trend: TrendForm::None, season: SeasonForm::None, m: 1 };
         Ok(Smoothed(exponential::fit(&y, form, Given { alpha: self.alpha, ..Given::default() }, in_sample)))
     }

@@ -10,7 +10,7 @@
 //! without two whole seasons is carried on by `rest` alone. Unknown observations are interpolated.
 
 use crate::classical::{Decomposed, REST};
-use crate::local::{self, LocalModel, SEASON_LENGTH, filled, filled_at_least, season_of};
+use crate::local::{self, LocalModel, SEASON_LENGTH, cut_off, filled, filled_at_least, season_of};
 use crate::seasonality::{FittedAdjusted, Pattern, Rest};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Error, ForecasterEntry, Needs, ParamCheck, ParamKind, ParamSpec, Result, Series};
@@ -71,11 +71,7 @@ impl LocalModel for StlForecast {
 
     fn fit_with(&self, series: Series<'_>, in_sample: Option<&mut Vec<f64>>) -> Result<Decomposed> {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
-        let in_sample = in_sample.map(|out| {
-            out.clear();
-            out.resize(first, f64::NAN);
-            out
-        });
+        let in_sample = cut_off(in_sample, first);
         let m = season_of(self.season_length, &series);
         let n = y.len();
         if m < 2 || n < 2 * m {
@@ -437,7 +433,7 @@ fn bisquare(y: &[f64], season: &[f64], trend: &[f64], weights: &mut [f64]) {
 /// The smallest odd whole number that is not below `x`; at least 3.
 fn odd_from(x: f64) -> usize {
     let k = x.ceil().clamp(3.0, 1e9) as usize;
-    k + usize::from(k % 2 == 0)
+    k + usize::from(k.is_multiple_of(2))
 }
 
 #[cfg(test)]

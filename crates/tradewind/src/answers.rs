@@ -33,7 +33,8 @@ fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
 }
 
 fn texts<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+    // Collected first: the builder wants to know how many there are, which a flattened iterator cannot say.
+    Arc::new(StringArray::from_iter_values(values.collect::<Vec<S>>()))
 }
 
 /// The name of a quantile's column: level 0.1 is `q10`, 0.975 is `q97.5`.

@@ -109,12 +109,6 @@ impl Matter {
         } else {
             cutoffs.to_vec()
         };
-        if cutoffs.len() < n_origins.min(1) {
-            return Err(Error::asked(
-                "the history is too short to replay",
-                "ask for fewer --origins or a shorter --horizon",
-            ));
-        }
         Ok(match &self.training {
             Some(training) => {
                 trend::evaluate_with(run, training, Some(&self.target), settings, &cutoffs, calendar)?
@@ -159,7 +153,7 @@ impl Answer {
     }
 
     /// History and forecast of some series in steps a person can read: a quarter of the horizon each (weeks, for four
-    /// weeks of days), with a band that holds `settings.level` of the outcomes.
+    /// weeks of days). The band is that of the growth interval, spread over the steps.
     pub fn paths(&self, run: &Run, ids: &[&str]) -> Result<Vec<Path>> {
         let stride = (self.report.settings.horizon / 4).max(1);
         let freq = self.freq();
@@ -178,15 +172,24 @@ impl Answer {
         }
         let panel = Panel::from_series(coarse, series)?;
         let horizon = self.report.settings.horizon.div_ceil(stride);
-        let coverage = [self.report.settings.level];
-        let options = Options::new(horizon, &coverage);
+        let options = Options::new(horizon, &[]);
         let forecast = tradewind_forecast::forecast(&run.quiet(), &panel, "theta", &Params::new(), &options)?;
+        let trends: std::collections::BTreeMap<&str, &Trend> =
+            self.report.trends.iter().map(|t| (t.unique_id.as_str(), t)).collect();
         Ok((0..panel.len())
             .map(|i| {
                 let s = panel.series(i);
+                // The forecaster gives the shape; level and band are the trend's own, so that plot and figures agree.
+                let shape = forecast.mean(i);
+                let sum: f64 = shape.iter().map(|v| v.max(0.0)).sum();
+                let (units, lower, upper) = trends.get(s.id).map_or((sum, sum, sum), |t| {
+                    let end = |growth: f64| ((t.units_last + 1.0) * (1.0 + growth) - 1.0).max(0.0);
+                    (t.units_expected, end(t.growth_lower), end(t.growth_upper))
+                });
                 let step = |k: usize| {
-                    let (lower, upper) = forecast.interval(i, k, coverage[0]).unwrap_or((f64::NAN, f64::NAN));
-                    (forecast.ds(i, k), forecast.mean(i)[k], lower, upper)
+                    let share = if sum > 0.0 { shape[k].max(0.0) / sum } else { 1.0 / horizon as f64 };
+                    let mean = units * share;
+                    (forecast.ds(i, k), mean, (lower * share).min(mean), (upper * share).max(mean))
                 };
                 Path {
                     unique_id: s.id.to_owned(),

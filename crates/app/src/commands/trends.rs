@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tradewind::core::calendar::Calendar;
 use tradewind::trends::{Answer, Matter};
-use tradewind::{Direction, Error, Freq, Result, Stamp, Trend, TrendSettings, answers, warehouse};
+use tradewind::{Direction, Driver, Error, Freq, Result, Stamp, Trend, TrendSettings, answers, warehouse};
 
 pub(crate) fn run(context: &mut Context, args: &TrendsArgs) -> Result<Exit> {
     if let Some(TrendsAction::Evaluate(args)) = &args.action {
@@ -176,8 +176,14 @@ fn row(l: Lang, t: &Trend, answer: &Answer, d: Direction) -> Vec<String> {
         format!("{} … {}", speech::growth(t.growth_lower), speech::growth(t.growth_upper)),
         format!("{:.0} → {:.0}", t.units_last, t.units_expected),
         speech::stage(l, t.stage).to_owned(),
-        t.drivers.iter().take(2).map(|d| speech::driver(l, d)).collect::<Vec<_>>().join(l.pick("; ", "；")),
+        causes(t).take(2).map(|c| speech::driver(l, c)).collect::<Vec<_>>().join(l.pick("; ", "；")),
     ]
+}
+
+/// The causes that push the way the trend goes; what pushes against it is told on the page.
+fn causes(t: &Trend) -> impl Iterator<Item = &Driver> {
+    let toward = t.direction();
+    t.drivers.iter().filter(move |d| d.toward == toward)
 }
 
 /// A text cut to a width, by characters.

@@ -231,10 +231,16 @@ impl BacktestResult {
 ///
 /// # Errors
 /// Settings out of range, no series long enough for any origin, parameters that a model refuses, or cancellation.
-pub fn run(run: &Run, panel: &Panel, models: &[&dyn Forecaster], settings: &Backtest) -> Result<BacktestResult> {
+pub fn run(
+    run: &Run,
+    panel: &Panel,
+    models: &[&dyn Forecaster],
+    settings: &Backtest,
+) -> Result<BacktestResult> {
     settings.check()?;
     let (h, o_n) = (settings.horizon, settings.n_origins);
-    let season = if settings.season_length == 0 { panel.freq().season_length() } else { settings.season_length };
+    let season =
+        if settings.season_length == 0 { panel.freq().season_length() } else { settings.season_length };
     let levels = Forecast::levels_of(&settings.coverages);
 
     let heads: Vec<Panel> = (0..o_n).map(|o| head(panel, settings, o)).collect();
@@ -248,8 +254,15 @@ pub fn run(run: &Run, panel: &Panel, models: &[&dyn Forecaster], settings: &Back
             let n_train = s.y.len();
             let first_sale = s.y.iter().position(|v| *v > 0.0).unwrap_or(n_train);
             let live = &s.y[first_sale..];
-            let scale_squared = if live.len() < 2 { f64::NAN } else { point::rmse(&live[1..], &live[..live.len() - 1]) };
-            windows.push(Window { series, origin, n_train, scale: point::naive_mae(s.y, season), scale_squared });
+            let scale_squared =
+                if live.len() < 2 { f64::NAN } else { point::rmse(&live[1..], &live[..live.len() - 1]) };
+            windows.push(Window {
+                series,
+                origin,
+                n_train,
+                scale: point::naive_mae(s.y, season),
+                scale_squared,
+            });
             let y = panel.series(series).y;
             actual.extend((0..h).map(|k| y.get(n_train + settings.gap + k).copied().unwrap_or(f64::NAN)));
         }

@@ -104,7 +104,11 @@ impl BacktestResult {
                 };
                 self.tally(tallies.entry(key).or_default(), m, w, window, 0..h);
             }
-            out.extend(tallies.into_iter().map(|(key, t)| (key, m, t.finish(&self.settings.coverages, self.levels.len()))));
+            out.extend(
+                tallies
+                    .into_iter()
+                    .map(|(key, t)| (key, m, t.finish(&self.settings.coverages, self.levels.len()))),
+            );
         }
         out.sort_by(|a, b| {
             let by = |x: f64, y: f64| match (x.is_nan(), y.is_nan()) {

@@ -40,7 +40,8 @@ fn the_evident_model_is_preferred() {
     let panel = levels_and_walks();
     let fitted = fit(Auto { combine: Combine::Best, origins: 6, shrink: 1.0, ..two() }, &panel);
     let said: Vec<String> = (0..80).map(|i| fitted.picks(i)[0].model.clone()).collect();
-    let right = said[..40].iter().filter(|m| *m == "mean").count() + said[40..].iter().filter(|m| *m == "naive").count();
+    let right = said[..40].iter().filter(|m| *m == "mean").count()
+        + said[40..].iter().filter(|m| *m == "naive").count();
     assert!(right >= 68, "only {right} of 80");
     assert!((0..80).all(|i| fitted.picks(i).len() == 1 && fitted.picks(i)[0].weight == 1.0));
 }
@@ -50,7 +51,10 @@ fn few_origins_follow_the_class() {
     let panel = levels_and_walks();
     let fitted = fit(Auto { combine: Combine::Best, origins: 1, shrink: 1000.0, ..two() }, &panel);
     let first = &fitted.picks(0)[0].model;
-    assert!((0..80).all(|i| fitted.picks(i)[0].model == *first), "all series of one class share the class's choice");
+    assert!(
+        (0..80).all(|i| fitted.picks(i)[0].model == *first),
+        "all series of one class share the class's choice"
+    );
 }
 
 #[test]
@@ -105,7 +109,13 @@ fn intervals_hold_their_coverage() {
 fn slow_sellers_have_their_own_candidates() {
     let mut dice = Dice(5);
     let series = (0..40)
-        .map(|i| (format!("s{i:02}"), 0, (0..120).map(|_| if dice.uniform() < 0.2 { 1.0 + dice.poisson(2.0) } else { 0.0 }).collect()))
+        .map(|i| {
+            (
+                format!("s{i:02}"),
+                0,
+                (0..120).map(|_| if dice.uniform() < 0.2 { 1.0 + dice.poisson(2.0) } else { 0.0 }).collect(),
+            )
+        })
         .collect();
     let panel = Panel::from_series(Freq::DAILY, series).expect("distinct");
     let f = fit(Auto { horizon: Some(14), ..Auto::default() }, &panel);

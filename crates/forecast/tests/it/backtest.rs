@@ -56,7 +56,8 @@ impl FittedForecaster for FittedSpy<'static> {
         for s in self.panel.iter() {
             let last = s.y[s.y.len() - 1];
             let mean: Vec<f64> = (0..ahead.horizon).map(|k| last + k as f64).collect();
-            let q: Vec<f64> = mean.iter().flat_map(|m| ahead.quantiles.iter().map(move |l| m + 20.0 * (l - 0.5))).collect();
+            let q: Vec<f64> =
+                mean.iter().flat_map(|m| ahead.quantiles.iter().map(move |l| m + 20.0 * (l - 0.5))).collect();
             out.push(s.id, s.ds(s.y.len()), &mean, &q)?;
         }
         Ok(out)
@@ -93,7 +94,9 @@ fn stamped(lengths: &[(usize, i64)]) -> Panel {
     let series: Vec<(String, i64, Vec<f64>)> = lengths
         .iter()
         .enumerate()
-        .map(|(i, &(n, start))| (format!("s{i:02}"), start, (0..n as i64).map(|t| (start + t) as f64).collect()))
+        .map(|(i, &(n, start))| {
+            (format!("s{i:02}"), start, (0..n as i64).map(|t| (start + t) as f64).collect())
+        })
         .collect();
     let panel = Panel::from_series(Freq::STEP, series).expect("distinct");
     let column = |known_ahead: bool, extra: usize| {
@@ -112,7 +115,8 @@ fn stamped(lengths: &[(usize, i64)]) -> Panel {
 fn no_model_sees_beyond_its_origin() {
     let mut dice = Dice(7);
     for round in 0..60 {
-        let lengths: Vec<(usize, i64)> = (0..1 + dice.below(6)).map(|_| (dice.below(60), dice.below(30) as i64)).collect();
+        let lengths: Vec<(usize, i64)> =
+            (0..1 + dice.below(6)).map(|_| (dice.below(60), dice.below(30) as i64)).collect();
         let panel = stamped(&lengths);
         let settings = Backtest {
             horizon: 1 + dice.below(7),
@@ -134,8 +138,12 @@ fn no_model_sees_beyond_its_origin() {
         // What was learnt ends at the origin, in every column that is not known ahead.
         for (f, shown) in spy.shown.lock().expect("one thread").iter().enumerate() {
             for (i, s) in shown.iter().enumerate() {
-                let full = panel.position(s.id).map(|k| panel.series(k).y.len()).expect("a series of the panel");
-                assert!(s.y.len() >= settings.min_train && s.y.len() + settings.gap < full, "round {round} fit {f}");
+                let full =
+                    panel.position(s.id).map(|k| panel.series(k).y.len()).expect("a series of the panel");
+                assert!(
+                    s.y.len() >= settings.min_train && s.y.len() + settings.gap < full,
+                    "round {round} fit {f}"
+                );
                 if settings.align == Align::Ends {
                     assert!(s.y.len() + settings.gap + settings.horizon <= full);
                 }
@@ -164,7 +172,11 @@ fn no_model_sees_beyond_its_origin() {
             assert_eq!(spy.shown.lock().expect("one thread").len(), 1, "learnt once");
         }
         let counted: usize = result.too_short().iter().sum::<usize>() + result.windows().len();
-        assert_eq!(counted, panel.len() * settings.n_origins, "every series is scored or counted at every origin");
+        assert_eq!(
+            counted,
+            panel.len() * settings.n_origins,
+            "every series is scored or counted at every origin"
+        );
     }
 }
 
@@ -186,8 +198,13 @@ fn dates_are_shared_when_asked() {
 fn scores_are_those_of_the_measures() {
     let y: Vec<f64> = (0..40).map(|t| 10.0 + f64::from(t * 7 % 11) + f64::from(t) * 0.1).collect();
     let panel = Panel::from_series(Freq::DAILY, vec![("a".into(), 0, y.clone())]).expect("one");
-    let settings =
-        Backtest { horizon: 5, n_origins: 1, coverages: vec![0.5, 0.9], season_length: 7, ..Backtest::default() };
+    let settings = Backtest {
+        horizon: 5,
+        n_origins: 1,
+        coverages: vec![0.5, 0.9],
+        season_length: 7,
+        ..Backtest::default()
+    };
     let result = backtest::run(&Run::new(0), &panel, &[&spy(0)], &settings).expect("runs");
     let (train, actual) = y.split_at(35);
     let f: Vec<f64> = (0..5).map(|k| train[34] + f64::from(k)).collect();
@@ -203,7 +220,8 @@ fn scores_are_those_of_the_measures() {
     near(scores.hit_rate, point::hit_rate(actual, &f, 0.1));
     near(scores.exact_rate, point::exact_rate(actual, &f));
     let quantile = |l: f64| f.iter().map(|m| m + 20.0 * (l - 0.5)).collect::<Vec<_>>();
-    let pinball: f64 = [0.05, 0.25, 0.75, 0.95].iter().map(|l| point::pinball(actual, &quantile(*l), *l)).sum();
+    let pinball: f64 =
+        [0.05, 0.25, 0.75, 0.95].iter().map(|l| point::pinball(actual, &quantile(*l), *l)).sum();
     near(scores.pinball, pinball / 4.0);
     for (c, i) in [0.5, 0.9].into_iter().zip(&scores.intervals) {
         near(i.nominal, c);
@@ -220,13 +238,18 @@ fn classes_are_scored_apart() {
     let smooth: Vec<f64> = (0..60).map(|t| 20.0 + f64::from(t % 3)).collect();
     let erratic: Vec<f64> = (0..60).map(|t| if t % 4 == 0 { 60.0 } else { 5.0 }).collect();
     let intermittent: Vec<f64> = (0..60).map(|t| if t % 4 == 0 { 3.0 } else { 0.0 }).collect();
-    let lumpy: Vec<f64> = (0..60).map(|t| if t % 4 == 0 { if t % 12 == 0 { 40.0 } else { 2.0 } } else { 0.0 }).collect();
+    let lumpy: Vec<f64> =
+        (0..60).map(|t| if t % 4 == 0 { if t % 12 == 0 { 40.0 } else { 2.0 } } else { 0.0 }).collect();
     let all = [smooth, erratic, intermittent, lumpy];
     for (y, class) in all.iter().zip(DemandClass::ALL) {
         assert_eq!(DemandClass::of(y), class);
     }
     assert_eq!(DemandClass::of(&[]), DemandClass::Intermittent);
-    assert_eq!(DemandClass::of(&[f64::NAN, 0.0, 0.0, 5.0, 5.0]), DemandClass::Smooth, "counted from the first sale");
+    assert_eq!(
+        DemandClass::of(&[f64::NAN, 0.0, 0.0, 5.0, 5.0]),
+        DemandClass::Smooth,
+        "counted from the first sale"
+    );
     let named = all.into_iter().enumerate().map(|(i, y)| (format!("s{i}"), 0, y)).collect();
     let panel = Panel::from_series(Freq::DAILY, named).expect("four");
     let naive = (entry("naive").expect("there").build)(&Params::new()).expect("builds");
@@ -235,7 +258,10 @@ fn classes_are_scored_apart() {
     let result = backtest::run(&Run::new(0), &panel, &[&*naive, &*mean], &settings).expect("runs");
     let rows = result.leaderboard(Group::Class);
     let groups: Vec<&str> = rows.iter().map(|r| r.group.as_str()).collect();
-    assert_eq!(groups, ["smooth", "smooth", "erratic", "erratic", "intermittent", "intermittent", "lumpy", "lumpy"]);
+    assert_eq!(
+        groups,
+        ["smooth", "smooth", "erratic", "erratic", "intermittent", "intermittent", "lumpy", "lumpy"]
+    );
     for pair in rows.chunks(2) {
         assert!(pair[0].scores.mase <= pair[1].scores.mase, "best first in {}", pair[0].group);
         assert_eq!(pair[0].scores.n_windows, 3);
@@ -250,7 +276,11 @@ fn what_a_model_refuses_is_counted_and_the_rest_is_scored() {
     let result = backtest::run(&Run::new(0), &panel, &[&spy(10)], &settings).expect("runs");
     let model = &result.models()[0];
     assert_eq!(model.n_left_out, 2);
-    assert!(model.reason.as_ref().is_some_and(|r| r.contains("s01") && r.contains("10")), "{:?}", model.reason);
+    assert!(
+        model.reason.as_ref().is_some_and(|r| r.contains("s01") && r.contains("10")),
+        "{:?}",
+        model.reason
+    );
     let scores = &result.leaderboard(Group::All)[0].scores;
     assert_eq!((scores.n_windows, scores.n_left_out), (1, 2));
 }

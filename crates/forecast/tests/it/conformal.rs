@@ -43,7 +43,8 @@ fn panel_of(n_series: usize, n: usize, seed: u64, series: impl Fn(&mut Dice, usi
 /// Coverage at 80 and 95 % over the last `h` steps, held back.
 fn coverage(panel: &Panel, model: &str, h: usize) -> [f64; 2] {
     let (head, tail) = panel.split_last(h);
-    let f = forecast(&Run::new(0), &head, model, &Params::new(), &Options::new(h, &[0.8, 0.95])).expect("forecasts");
+    let f = forecast(&Run::new(0), &head, model, &Params::new(), &Options::new(h, &[0.8, 0.95]))
+        .expect("forecasts");
     [0.8, 0.95].map(|c| {
         let (mut inside, mut n) = (0, 0);
         for i in 0..f.len() {
@@ -126,8 +127,10 @@ fn calm_and_wild_series_get_their_own_widths() {
     let mut dice = Dice(9);
     let calm: Vec<f64> = (0..100).map(|_| 100.0 + dice.normal()).collect();
     let wild: Vec<f64> = (0..100).map(|_| 100.0 + 20.0 * dice.normal()).collect();
-    let panel = Panel::from_series(Freq::DAILY, vec![("calm".into(), 0, calm), ("wild".into(), 0, wild)]).expect("two");
-    let f = forecast(&Run::new(0), &panel, "mean", &Params::new(), &Options::new(7, &[0.8])).expect("forecasts");
+    let panel = Panel::from_series(Freq::DAILY, vec![("calm".into(), 0, calm), ("wild".into(), 0, wild)])
+        .expect("two");
+    let f =
+        forecast(&Run::new(0), &panel, "mean", &Params::new(), &Options::new(7, &[0.8])).expect("forecasts");
     let width = |i| f.interval(i, 3, 0.8).map(|(l, u)| u - l).expect("asked for");
     assert!((10.0..40.0).contains(&(width(1) / width(0))), "{} against {}", width(1), width(0));
 }
@@ -152,7 +155,8 @@ fn short_series_draw_from_the_others() {
         panel_of(40, 100, 6, independent).iter().map(|s| (s.id.to_owned(), 0, s.y.to_vec())).collect();
     series.push(("short".into(), 0, vec![30.0, 36.0, 33.0, 31.0, 35.0]));
     let panel = Panel::from_series(Freq::DAILY, series).expect("distinct");
-    let f = forecast(&Run::new(0), &panel, "mean", &Params::new(), &Options::new(7, &[0.8])).expect("forecasts");
+    let f =
+        forecast(&Run::new(0), &panel, "mean", &Params::new(), &Options::new(7, &[0.8])).expect("forecasts");
     let i = f.ids().iter().position(|id| id == "short").expect("forecast");
     let (lower, upper) = f.interval(i, 0, 0.8).expect("asked for");
     assert!((2.0..20.0).contains(&(upper - lower)), "{lower} to {upper}");
@@ -161,9 +165,11 @@ fn short_series_draw_from_the_others() {
 #[test]
 fn too_little_history_leaves_the_models_own_interval() {
     let panel = Panel::from_series(Freq::DAILY, vec![("a".into(), 0, vec![5.0, 7.0, 6.0])]).expect("one");
-    let f = forecast(&Run::new(0), &panel, "naive", &Params::new(), &Options::new(3, &[0.8])).expect("forecasts");
+    let f =
+        forecast(&Run::new(0), &panel, "naive", &Params::new(), &Options::new(3, &[0.8])).expect("forecasts");
     let own = (entry("naive").expect("there").build)(&Params::new()).expect("builds");
-    let own = own.fit(&Run::new(0), &panel).and_then(|m| m.predict(&Run::new(0), &Ahead::new(3, &[0.1, 0.9])));
+    let own =
+        own.fit(&Run::new(0), &panel).and_then(|m| m.predict(&Run::new(0), &Ahead::new(3, &[0.1, 0.9])));
     assert_eq!(f, own.expect("forecasts"));
 }
 
@@ -178,7 +184,8 @@ fn saved_intervals_are_the_same_and_go_on() {
     let back = FittedConformal::load(serde_json::from_str(&text).expect("JSON")).expect("loads");
     use tradewind_core::FittedForecaster;
     let levels = [0.05, 0.5, 0.95];
-    let (a, b) = (fitted.predict(&run, &Ahead::new(20, &levels)), back.predict(&run, &Ahead::new(20, &levels)));
+    let (a, b) =
+        (fitted.predict(&run, &Ahead::new(20, &levels)), back.predict(&run, &Ahead::new(20, &levels)));
     let (a, b) = (a.expect("forecasts"), b.expect("forecasts"));
     for i in 0..a.len() {
         for k in 0..20 {
@@ -188,7 +195,8 @@ fn saved_intervals_are_the_same_and_go_on() {
     }
     let width = |k| a.interval(0, k, 0.9).map(|(l, u)| u - l).expect("asked");
     assert!(width(19) > width(6), "steps beyond the ones checked widen");
-    let newer = Panel::from_series(Freq::DAILY, vec![("s0000".into(), 90 * 86_400, vec![-5.0])]).expect("one");
+    let newer =
+        Panel::from_series(Freq::DAILY, vec![("s0000".into(), 90 * 86_400, vec![-5.0])]).expect("one");
     fitted.update(&run, &newer).expect("updates");
     let after = fitted.predict(&run, &Ahead::new(2, &levels)).expect("forecasts");
     assert_eq!(after.mean(0), [-5.0, -5.0], "a series that went below zero may stay there");

@@ -13,7 +13,13 @@ fn panel(n_known: usize, n_planned: usize) -> Panel {
     let mut views = Covariate { name: "views".into(), known_ahead: false, offsets: vec![0], values: vec![] };
     for i in 0..4_i64 {
         let y: Vec<f64> = (0..n_known + n_planned)
-            .map(|t| if dice.uniform() < 0.1 { f64::NAN } else { dice.poisson(2.0 + i as f64) * (1.0 + (t % 7) as f64) })
+            .map(|t| {
+                if dice.uniform() < 0.1 {
+                    f64::NAN
+                } else {
+                    dice.poisson(2.0 + i as f64) * (1.0 + (t % 7) as f64)
+                }
+            })
             .collect();
         price.values.extend((0..n_known + n_planned).map(|t| 9.0 + ((t / 10) % 3) as f64));
         price.offsets.push(price.values.len());
@@ -49,15 +55,21 @@ fn walking_on_gives_the_rows_of_the_history() {
         for t in 80..120 {
             let price = [full.covariate("price").expect("there").of(i)[t]];
             let mut row = Vec::new();
-            state.row(&features, &price, calendar.row(t - 80), &mut row);
+            state.row(&features, full.series(i).ds(t), &price, calendar.row(t - 80), &mut row);
             if let Some(r) = whole.at.iter().position(|a| *a == t) {
                 compared += 1;
                 for (j, name) in features.names().iter().enumerate() {
                     // Values are over the scale of the history they came from; all else must be the same number.
-                    let scaled = name.starts_with("lag") || name.starts_with("mean") || name.starts_with("same") || name == "season_change";
+                    let scaled = name.starts_with("lag")
+                        || name.starts_with("mean")
+                        || name.starts_with("same")
+                        || name == "season_change";
                     let there = whole.row(r)[j];
                     let here = if scaled { row[j] * rescale } else { row[j] };
-                    assert!((here - there).abs() <= 1e-12 * there.abs().max(1.0), "{name} at {t}: {here} and {there}");
+                    assert!(
+                        (here - there).abs() <= 1e-12 * there.abs().max(1.0),
+                        "{name} at {t}: {here} and {there}"
+                    );
                 }
             }
             state.update(&features, y[t], &price);
@@ -70,7 +82,8 @@ fn walking_on_gives_the_rows_of_the_history() {
 fn rows_tell_the_past_only() {
     let full = panel(120, 0);
     let features = Features::new(settings(), &full);
-    let changed = full.map_y(|s| s.y.iter().enumerate().map(|(t, v)| if t < 100 { *v } else { v + 50.0 }).collect());
+    let changed =
+        full.map_y(|s| s.y.iter().enumerate().map(|(t, v)| if t < 100 { *v } else { v + 50.0 }).collect());
     for i in 0..full.len() {
         let (a, b) = (features.transform(&full, i), features.transform(&changed, i));
         let rescale = b.state.scale() / a.state.scale();
@@ -78,7 +91,10 @@ fn rows_tell_the_past_only() {
             let t = a.at[r];
             let lag = features.names().iter().position(|n| n == "lag_1").expect("there");
             if t <= 100 {
-                assert!((a.row(r)[lag] - b.row(r)[lag] * rescale).abs() < 1e-12, "a later value shows at {t}");
+                assert!(
+                    (a.row(r)[lag] - b.row(r)[lag] * rescale).abs() < 1e-12,
+                    "a later value shows at {t}"
+                );
             }
         }
     }
@@ -105,5 +121,8 @@ fn rows_are_what_their_names_say() {
     near(table.y[r] * table.state.scale(), 51.0);
     near(of("sale_share"), table.state.scale());
     near(of("pause"), 0.0);
+    // The stamp of observation 50 is 51, and 51 = 4 · 12 + 3.
+    near(of("phase_3"), table.state.scale());
+    near(of("phase_4"), 0.0);
     assert_eq!(features.names().len(), table.row(0).len(), "counted series have no calendar");
 }

@@ -3,4 +3,3 @@
 mod battery;
 mod laws;
 mod reference;
-mod speed;

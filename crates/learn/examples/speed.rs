@@ -1,5 +1,11 @@
 //! The largest size the trend model needs, against the clock. Run it with
-//! `cargo test --release -p tradewind-learn speed -- --ignored --nocapture`.
+//! `cargo run --release -p tradewind-learn --example speed`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program run by hand for the figure it prints"
+)]
 
 use std::time::Instant;
 use tradewind_core::Run;
@@ -7,10 +13,7 @@ use tradewind_learn::logistic::Logistic;
 use tradewind_learn::spline::{SplineBasis, SplineParams};
 use tradewind_learn::{Dataset, Matrix};
 
-#[test]
-#[ignore = "measures time; meaningful alone and in release"]
-#[expect(clippy::print_stdout, reason = "the figure is what this test is run for")]
-fn multinomial_100_000_rows_300_columns() {
+fn main() {
     use rand::RngExt;
     let (n, raw) = (100_000, 75);
     let mut rng = Run::new(1).rng(1);
