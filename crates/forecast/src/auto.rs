@@ -35,8 +35,8 @@ use crate::{entry, read_params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tradewind_core::{
-    Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Freq, Needs, Panel, ParamKind, ParamSpec,
-    Params, Result, Run, Stamp,
+    Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Freq, Needs, Panel, ParamKind,
+    ParamSpec, Params, Result, Run, Stamp,
 };
 
 /// The catalogue entry.
@@ -266,7 +266,9 @@ impl AutoForecaster {
                         "pool `{list}` of auto: give `default`, `fast` or names of other models with commas between"
                     )));
                 }
-                let all = || -> Result<Vec<Candidate>> { names.iter().map(|n| Candidate::new(n, Params::new(), params.season_length)).collect() };
+                let all = || -> Result<Vec<Candidate>> {
+                    names.iter().map(|n| Candidate::new(n, Params::new(), params.season_length)).collect()
+                };
                 [all()?, all()?]
             }
         };
@@ -307,7 +309,8 @@ impl AutoForecaster {
                 run.check()?;
                 // Each candidate learns only the series that use it.
                 let users = part.filter(|i, _| choice[at[i]].iter().any(|(k, _)| *k == offset + m));
-                let fitted = if users.is_empty() { None } else { Some(candidate.model.fit(&run.quiet(), &users)?) };
+                let fitted =
+                    if users.is_empty() { None } else { Some(candidate.model.fit(&run.quiet(), &users)?) };
                 members.push(Member {
                     model: candidate.entry.name,
                     params: candidate.params.clone(),
@@ -323,18 +326,32 @@ impl AutoForecaster {
             next: panel.iter().map(|s| s.ds(s.y.len())).collect(),
             choice,
             members,
-            calibration: Calibration::learn(panel, season, true, &residuals).map(|c| c.covering(self.exact_coverage)),
+            calibration: Calibration::learn(panel, season, true, &residuals)
+                .map(|c| c.covering(self.exact_coverage)),
         })
     }
 
     /// Compares the candidates on the past of `part`.
-    fn choose(&self, run: &Run, part: &Panel, pool: &[Candidate], season: usize, horizon: usize) -> Result<Chosen> {
+    fn choose(
+        &self,
+        run: &Run,
+        part: &Panel,
+        pool: &[Candidate],
+        season: usize,
+        horizon: usize,
+    ) -> Result<Chosen> {
         let able: Vec<Vec<bool>> =
             part.iter().map(|s| pool.iter().map(|c| c.can_take(s.y, season)).collect()).collect();
         let Some(settings) = look_back(part, season, horizon, self.params.origins, 0) else {
             // Nothing to look back on: all that can take the series, evenly.
-            let no_scores = Scored { relative: vec![], windows_of: vec![vec![]; part.len()], class_of: vec![0; part.len()] };
-            let weights = (0..part.len()).map(|s| self.weigh(&no_scores, &[vec![1.0; pool.len()]], s, None, &able[s])).collect();
+            let no_scores = Scored {
+                relative: vec![],
+                windows_of: vec![vec![]; part.len()],
+                class_of: vec![0; part.len()],
+            };
+            let weights = (0..part.len())
+                .map(|s| self.weigh(&no_scores, &[vec![1.0; pool.len()]], s, None, &able[s]))
+                .collect();
             return Ok(Chosen { weights, residuals: vec![] });
         };
         let models: Vec<&dyn Forecaster> = pool.iter().map(|c| &*c.model).collect();
@@ -351,15 +368,27 @@ impl AutoForecaster {
             let overlap = settings.horizon.div_ceil(settings.stride());
             let class = scored.class_errors(pool.len(), &able, without);
             for (w, window) in result.windows().iter().enumerate().filter(|(_, w)| w.origin == o) {
-                let weights = self.weigh(&scored, &class, window.series, without.map(|o| (o, overlap)), &able[window.series]);
-                let said: Vec<(&[f64], f64)> = weights.iter().map(|(m, x)| (result.mean(*m, w), *x)).collect();
+                let weights = self.weigh(
+                    &scored,
+                    &class,
+                    window.series,
+                    without.map(|o| (o, overlap)),
+                    &able[window.series],
+                );
+                let said: Vec<(&[f64], f64)> =
+                    weights.iter().map(|(m, x)| (result.mean(*m, w), *x)).collect();
                 let errors = result
                     .actual(w)
                     .iter()
                     .enumerate()
                     .map(|(k, y)| y - combined(self.params.combine, said.iter().map(|(f, x)| (f[k], *x))))
                     .collect();
-                residuals.push(Residuals { series: window.series, origin: o, n_train: window.n_train, errors });
+                residuals.push(Residuals {
+                    series: window.series,
+                    origin: o,
+                    n_train: window.n_train,
+                    errors,
+                });
             }
         }
         Ok(Chosen { weights, residuals })
@@ -367,7 +396,14 @@ impl AutoForecaster {
 
     /// The best candidates of a series with their weights, which sum to 1; best first. `without` is an origin that is not
     /// looked at, and how many origins further a window no longer shares observations with it.
-    fn weigh(&self, scored: &Scored, class: &[Vec<f64>], s: usize, without: Option<(usize, usize)>, able: &[bool]) -> Vec<(usize, f64)> {
+    fn weigh(
+        &self,
+        scored: &Scored,
+        class: &[Vec<f64>],
+        s: usize,
+        without: Option<(usize, usize)>,
+        able: &[bool],
+    ) -> Vec<(usize, f64)> {
         let prior = &class[scored.class_of[s]];
         let mut by_score: Vec<(usize, f64)> = (0..prior.len())
             .filter(|m| able[*m])
@@ -393,7 +429,9 @@ impl AutoForecaster {
         }
         by_score.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         by_score.truncate(if self.params.combine == Combine::Best { 1 } else { self.params.best.max(1) });
-        let weight = |score: f64| if self.params.combine == Combine::Weighted { score.powi(-WEIGHT_POWER) } else { 1.0 };
+        let weight = |score: f64| {
+            if self.params.combine == Combine::Weighted { score.powi(-WEIGHT_POWER) } else { 1.0 }
+        };
         let sum: f64 = by_score.iter().map(|(_, e)| weight(*e)).sum();
         by_score.into_iter().map(|(m, e)| (m, weight(e) / sum)).collect()
     }
@@ -435,22 +473,34 @@ impl Scored {
                 windows_of[window.series].push((window.origin, w));
                 let y = result.actual(w);
                 let slow = result.classes()[window.series].is_slow();
-                let errors: Vec<(f64, f64)> = (0..n_models).map(|m| window_errors(y, result.mean(m, w), slow)).collect();
+                let errors: Vec<(f64, f64)> =
+                    (0..n_models).map(|m| window_errors(y, result.mean(m, w), slow)).collect();
                 let pool_mean = |of: fn(&(f64, f64)) -> f64| {
                     let known: Vec<f64> = errors.iter().map(of).filter(|e| e.is_finite()).collect();
                     known.iter().sum::<f64>() / known.len() as f64
                 };
                 let (a, b) = (pool_mean(|e| e.0), pool_mean(|e| e.1));
                 // Where every candidate is exact, none is better.
-                let over = |e: f64, mean: f64| if mean > 0.0 { e / mean } else if e.is_nan() { e } else { 1.0 };
+                let over = |e: f64, mean: f64| {
+                    if mean > 0.0 {
+                        e / mean
+                    } else if e.is_nan() {
+                        e
+                    } else {
+                        1.0
+                    }
+                };
                 errors.iter().map(|e| 0.5 * (over(e.0, a) + over(e.1, b))).collect()
             })
             .collect();
         // Classes with few series share one pool of errors, which is numbered 4.
         let mut count = [0_usize; 4];
         result.classes().iter().for_each(|c| count[*c as usize] += 1);
-        let class_of =
-            result.classes().iter().map(|c| if count[*c as usize] >= OWN_CLASS_SERIES { *c as usize } else { 4 }).collect();
+        let class_of = result
+            .classes()
+            .iter()
+            .map(|c| if count[*c as usize] >= OWN_CLASS_SERIES { *c as usize } else { 4 })
+            .collect();
         Self { relative, windows_of, class_of }
     }
 
@@ -471,7 +521,9 @@ impl Scored {
                 }
             }
         }
-        sums.into_iter().map(|c| c.into_iter().map(|(e, n)| if n > 0.0 { e / n } else { 1.0 }).collect()).collect()
+        sums.into_iter()
+            .map(|c| c.into_iter().map(|(e, n)| if n > 0.0 { e / n } else { 1.0 }).collect())
+            .collect()
     }
 }
 
@@ -569,7 +621,9 @@ impl FittedForecaster for FittedAuto {
         for member in &self.members {
             run.check()?;
             said.push(match &member.fitted {
-                Some(fitted) => Some(fitted.predict(&run.quiet(), &Ahead { quantiles: own, ..ahead.clone() })?),
+                Some(fitted) => {
+                    Some(fitted.predict(&run.quiet(), &Ahead { quantiles: own, ..ahead.clone() })?)
+                }
                 None => None,
             });
         }
@@ -581,12 +635,15 @@ impl FittedForecaster for FittedAuto {
                     Some((said[m].as_ref()?, k, w))
                 })
                 .collect();
-            let mean: Vec<f64> =
-                (0..h).map(|k| combined(self.combine, parts.iter().map(|(f, s, w)| (f.mean(*s)[k], *w)))).collect();
+            let mean: Vec<f64> = (0..h)
+                .map(|k| combined(self.combine, parts.iter().map(|(f, s, w)| (f.mean(*s)[k], *w))))
+                .collect();
             let mut quantiles = Vec::with_capacity(h * levels.len());
             for k in 0..h {
                 for level in &levels {
-                    let at = |(f, s, w): &(&Forecast, usize, f64)| (f.quantile(*s, k, *level).unwrap_or(mean[k]), *w);
+                    let at = |(f, s, w): &(&Forecast, usize, f64)| {
+                        (f.quantile(*s, k, *level).unwrap_or(mean[k]), *w)
+                    };
                     quantiles.push(combined(self.combine, parts.iter().map(at)));
                 }
             }
@@ -600,12 +657,19 @@ impl FittedForecaster for FittedAuto {
 
     fn update(&mut self, run: &Run, newer: &Panel) -> Result<()> {
         if newer.freq() != self.freq {
-            return Err(Error::Invalid(format!("auto was fitted on {} data and cannot take in {} data", self.freq, newer.freq())));
+            return Err(Error::Invalid(format!(
+                "auto was fitted on {} data and cannot take in {} data",
+                self.freq,
+                newer.freq()
+            )));
         }
         // All is looked at before anything changes, so that a refused update leaves every member as it was.
         for s in newer.iter().filter(|s| !s.y.is_empty()) {
             let Ok(i) = self.ids.binary_search_by(|id| id.as_str().cmp(s.id)) else {
-                return Err(Error::Invalid(format!("auto was not fitted on series `{}`; fit again to take it in", s.id)));
+                return Err(Error::Invalid(format!(
+                    "auto was not fitted on series `{}`; fit again to take it in",
+                    s.id
+                )));
             };
             if self.freq.steps(self.next[i], s.start).is_none_or(|gap| gap < 0) {
                 return Err(Error::Invalid(format!(

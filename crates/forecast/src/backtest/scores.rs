@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Share of the actual value within which a forecast is a hit.
-pub const HIT_TOLERANCE: f64 = 0.1;
+const HIT_TOLERANCE: f64 = 0.1;
 
 /// By what to group the scores of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,4 +6,5 @@ mod battery;
 mod conformal;
 mod features;
 mod reference;
+mod regression;
 mod trend;
