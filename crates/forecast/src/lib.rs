@@ -34,7 +34,6 @@ pub mod forecasting;
 pub mod local;
 pub mod normal;
 mod optimize;
-pub mod regression;
 pub mod seasonality;
 pub mod trend;
 
@@ -70,9 +69,6 @@ catalog! {
     tsb,
     adida,
     imapa,
-    linear_regression,
-    polynomial_regression,
-    logistic_regression,
     auto,
 }
 

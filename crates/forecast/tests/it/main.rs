@@ -1,10 +1,11 @@
 //! The tests of the crate as seen from outside, in one program.
 
+#![expect(clippy::print_stdout, reason = "tests say what they skipped and what they measured")]
+
 mod auto;
 mod backtest;
 mod battery;
 mod conformal;
 mod features;
 mod reference;
-mod regression;
 mod trend;

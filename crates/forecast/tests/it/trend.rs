@@ -229,7 +229,7 @@ fn young_products_are_answered_from_their_category_and_marked() {
     // Launched all along; those of category `up` climb after launch, those of `down` fade.
     let (n, days) = (160, 400);
     let launch = |p: usize| if p < 40 { 0 } else { 40 + (p - 40) * 3 };
-    let category = |p: usize| if p % 2 == 0 { "up" } else { "down" };
+    let category = |p: usize| if p.is_multiple_of(2) { "up" } else { "down" };
     let series: Vec<_> = (0..n)
         .filter(|p| launch(*p) < days - 4)
         .map(|p| {

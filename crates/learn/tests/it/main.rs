@@ -1,5 +1,7 @@
 //! The tests of the tabular engine: laws, reference values, and the battery that every estimator passes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod battery;
 mod laws;
 mod reference;
