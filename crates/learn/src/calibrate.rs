@@ -37,8 +37,8 @@ impl Isotonic {
     ///
     /// ```
     /// use tradewind_learn::calibrate::Isotonic;
-    /// let fitted = Isotonic.fit(&[0.1, 0.2, 0.3, 0.4], &[0.0, 1.0, 0.0, 1.0], None).unwrap();
-    /// assert_eq!(fitted.predict(&[0.0, 0.25, 0.35, 0.9]), vec![0.0, 0.5, 0.75, 1.0]);
+    /// let fitted = Isotonic.fit(&[0.0, 0.25, 0.5, 0.75], &[0.0, 1.0, 0.0, 1.0], None).unwrap();
+    /// assert_eq!(fitted.predict(&[-1.0, 0.375, 0.625, 2.0]), vec![0.0, 0.5, 0.75, 1.0]);
     /// ```
     pub fn fit(&self, score: &[f64], outcome: &[f64], weight: Option<&[f64]>) -> Result<FittedIsotonic> {
         check_pair("isotonic calibration", score, outcome, weight)?;
