@@ -22,7 +22,7 @@
 //! let panel = Panel::from_series(Freq::DAILY, series).unwrap();
 //! let matter = Matter::of_panel(panel, By::Product).unwrap();
 //! let answer = matter.predict(&Run::new(1), &TrendSettings::default(), None, &Calendar::new(&[])).unwrap();
-//! assert_eq!(answer.trends.len(), 60);
+//! assert_eq!(answer.report.trends.len(), 60);
 //! ```
 //!
 //! It refuses to know terminals, pages and exit codes: that is the app's.
