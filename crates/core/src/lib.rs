@@ -25,7 +25,9 @@ pub mod trend;
 pub use error::{Error, ErrorKind, Fault, ParamCheck, ParamFault, Result};
 pub use forecast::Forecast;
 pub use freq::{Freq, Stamp};
-pub use model::{Ahead, FittedForecaster, Forecaster, ForecasterEntry, Needs, ParamKind, ParamSpec, Params};
+pub use model::{
+    Ahead, FittedForecaster, Forecaster, ForecasterEntry, Needs, ParamKind, ParamSpec, Params, read_params,
+};
 pub use panel::{Covariate, Panel, Series, StaticColumn, StaticValues};
 pub use run::{Progress, Run, Silent};
 pub use trend::{Basis, ChangePoint, Direction, Driver, DriverKind, Stage, Trend};

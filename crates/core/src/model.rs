@@ -1,6 +1,6 @@
 //! What a model is, and how a list of models tells about itself.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ParamFault, Result};
 use crate::forecast::Forecast;
 use crate::panel::{Covariate, Panel};
 use crate::run::Run;
@@ -81,6 +81,13 @@ pub enum ParamKind {
     Choice(&'static [&'static str]),
     /// Yes or no.
     Flag,
+    /// A list of numbers, each in this range.
+    Numbers {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
 }
 
 impl std::fmt::Display for ParamKind {
@@ -90,6 +97,7 @@ impl std::fmt::Display for ParamKind {
             Self::Number { min, max } => write!(f, "{min} to {max}"),
             Self::Choice(words) => f.write_str(&words.join(" | ")),
             Self::Flag => f.write_str("true | false"),
+            Self::Numbers { min, max } => write!(f, "[{min} to {max}, …]"),
         }
     }
 }
@@ -135,22 +143,55 @@ impl std::fmt::Debug for ForecasterEntry {
 }
 
 impl ForecasterEntry {
-    /// Reads a parameter struct from `params`, with a clear error for a name that does not exist or a value of the
-    /// wrong type. For use in `build`.
+    /// Reads this method's parameter struct; see [`read_params`]. For use in `build`.
     pub fn read<P: serde::de::DeserializeOwned + Default>(&self, params: &Params) -> Result<P> {
-        for name in params.keys() {
-            if !self.params.iter().any(|p| p.name == name) {
-                return Err(Error::UnknownParam {
-                    model: self.name.to_owned(),
-                    name: name.clone(),
-                    known: match self.params.is_empty() {
-                        true => "none".to_owned(),
-                        false => self.params.iter().map(|p| p.name).collect::<Vec<_>>().join(", "),
-                    },
-                });
-            }
-        }
-        serde_json::from_value(Value::Object(params.clone()))
-            .map_err(|e| Error::Invalid(format!("parameters of {}: {e}", self.name)))
+        read_params(self.name, self.params, params)
     }
+}
+
+/// Reads a parameter struct of `model`. Names that do not exist, wrong types and values out of range are told all at
+/// once, by the ranges of `specs`; `null` stands for the default.
+pub fn read_params<P: serde::de::DeserializeOwned + Default>(
+    model: &str,
+    specs: &[ParamSpec],
+    params: &Params,
+) -> Result<P> {
+    let mut given = params.clone();
+    given.retain(|_, v| !v.is_null());
+    // An unknown name is told first: its value may have been meant for another parameter.
+    if let Some(name) = given.keys().find(|name| specs.iter().all(|spec| spec.name != name.as_str())) {
+        return Err(Error::UnknownParam {
+            model: model.to_owned(),
+            name: name.clone(),
+            known: match specs.is_empty() {
+                true => "none".to_owned(),
+                false => specs.iter().map(|spec| spec.name).collect::<Vec<_>>().join(", "),
+            },
+        });
+    }
+    let faults: Vec<ParamFault> = specs
+        .iter()
+        .filter_map(|spec| {
+            let value = given.get(spec.name)?;
+            let ok = match spec.kind {
+                ParamKind::Integer { min, max } => value.as_i64().is_some_and(|v| (min..=max).contains(&v)),
+                ParamKind::Number { min, max } => value.as_f64().is_some_and(|v| (min..=max).contains(&v)),
+                ParamKind::Choice(words) => value.as_str().is_some_and(|v| words.contains(&v)),
+                ParamKind::Flag => value.is_boolean(),
+                ParamKind::Numbers { min, max } => value.as_array().is_some_and(|list| {
+                    list.iter().all(|v| v.as_f64().is_some_and(|v| (min..=max).contains(&v)))
+                }),
+            };
+            let got = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (!ok).then(|| ParamFault::new(spec.name, got, spec.kind.to_string()))
+        })
+        .collect();
+    if !faults.is_empty() {
+        return Err(Error::Params(faults));
+    }
+    serde_json::from_value(Value::Object(given))
+        .map_err(|e| Error::Invalid(format!("parameters of {model}: {e}")))
 }

@@ -31,7 +31,7 @@
 use crate::backtest::{self, BacktestResult, DemandClass};
 use crate::conformal::{Calibration, Residuals, look_back};
 use crate::local::{SEASON_LENGTH, check_ahead, season_of};
-use crate::{entry, read_params};
+use crate::entry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tradewind_core::{
@@ -198,7 +198,7 @@ pub fn from_params(params: &Params) -> Result<AutoForecaster> {
     if pool.is_some() {
         known.remove("pool");
     }
-    let mut auto: Auto = read_params(&ENTRY, &known)?;
+    let mut auto: Auto = ENTRY.read(&known)?;
     if let Some(pool) = pool {
         auto.pool = pool;
     }

@@ -39,8 +39,7 @@ pub mod trend;
 
 pub use forecasting::{Intervals, Options, forecast, forecast_each};
 
-use serde_json::Value;
-use tradewind_core::{Error, ForecasterEntry, ParamFault, ParamKind, Params, Result};
+use tradewind_core::{Error, ForecasterEntry, Result};
 
 /// Declares each method's module and puts its `ENTRY` into [`CATALOG`]: a new method is its file and a line here.
 macro_rules! catalog {
@@ -91,40 +90,6 @@ pub fn entry(name: &str) -> Result<&'static ForecasterEntry> {
         let names = CATALOG.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
         Error::NotFound { what: "forecaster", name: name.to_owned(), known: format!("{near}{names}") }
     })
-}
-
-/// Reads a method's parameter struct. Names that do not exist, wrong types and values out of range are told all at
-/// once, by the ranges of the entry; `null` stands for the default.
-pub fn read_params<P: serde::de::DeserializeOwned + Default>(
-    entry: &ForecasterEntry,
-    params: &Params,
-) -> Result<P> {
-    let mut given = params.clone();
-    given.retain(|_, v| !v.is_null());
-    let faults: Vec<ParamFault> = entry
-        .params
-        .iter()
-        .filter_map(|spec| {
-            let value = given.get(spec.name)?;
-            let ok = match spec.kind {
-                ParamKind::Integer { min, max } => value.as_i64().is_some_and(|v| (min..=max).contains(&v)),
-                ParamKind::Number { min, max } => value.as_f64().is_some_and(|v| (min..=max).contains(&v)),
-                ParamKind::Choice(words) => value.as_str().is_some_and(|v| words.contains(&v)),
-                ParamKind::Flag => value.is_boolean(),
-            };
-            let got = match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            (!ok).then(|| ParamFault::new(spec.name, got, spec.kind.to_string()))
-        })
-        .collect();
-    // An unknown name is told first: its value may have been meant for another parameter.
-    if faults.is_empty() || given.keys().any(|k| !entry.params.iter().any(|p| p.name == k)) {
-        entry.read(&given)
-    } else {
-        Err(Error::Params(faults))
-    }
 }
 
 /// How many single-character changes lie between two words (Levenshtein, with neighbours swapped counted once).

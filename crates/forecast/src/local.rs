@@ -11,7 +11,7 @@
 //! stop there.
 
 use crate::mean::FittedMean;
-use crate::{normal, read_params};
+use crate::normal;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,7 @@ impl<M: LocalModel> Local<M> {
                 M::entry().name
             )));
         };
-        let model: M = read_params(M::entry(), &params)?;
+        let model: M = M::entry().read(&params)?;
         model.check()?;
         Ok(Self(model))
     }
@@ -289,7 +289,7 @@ const GAP_STEPS_MAX: usize = 1_000_000;
 
 /// For [`ForecasterEntry::build`]: reads, checks and wraps a method.
 pub fn build<M: LocalModel>(params: &Params) -> Result<Box<dyn Forecaster>> {
-    let model: M = read_params(M::entry(), params)?;
+    let model: M = M::entry().read(params)?;
     model.check()?;
     Ok(Box::new(Local(model)))
 }

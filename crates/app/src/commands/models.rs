@@ -58,6 +58,7 @@ fn told(e: &ForecasterEntry) -> Value {
                 ParamKind::Number { min, max } => ("number", json!({ "min": min, "max": max })),
                 ParamKind::Choice(words) => ("choice", json!({ "one_of": words })),
                 ParamKind::Flag => ("flag", json!({})),
+                ParamKind::Numbers { min, max } => ("numbers", json!({ "min": min, "max": max })),
             };
             let default = (!s.default.is_empty()).then_some(s.default);
             json!({ "name": s.name, "type": kind, "range": range, "default": default, "summary": s.summary })

@@ -299,6 +299,7 @@ fn wrong_parameters_are_all_named() {
                     ParamKind::Number { max, .. } => (max + 1.0).into(),
                     ParamKind::Choice(_) => "no such word".into(),
                     ParamKind::Flag => 3.into(),
+                    ParamKind::Numbers { max, .. } => vec![max + 1.0].into(),
                 },
             );
         }
