@@ -6,10 +6,12 @@
 //! (Friedman, Hastie and Tibshirani 2010). Products of columns are formed once from the QR triangle, so memory grows
 //! with the square of the columns and a step does not depend on the rows.
 
-use crate::linear::{Line, Scaled};
+use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, one_column, save};
+use crate::linear::{Coefficient, Line, Scaled};
 use crate::matrix::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use serde_json::Value;
+use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
 
 /// Parameters.
 ///
@@ -82,6 +84,7 @@ impl ElasticNet {
         for &alpha in alphas {
             Self { alpha, ..*self }.check()?;
         }
+        data.need_numbers("the elastic net")?;
         data.need_rows("the elastic net", 1)?;
         let scaled = Scaled::of(data)?;
         let products = run.install(|| Products::of(data, &scaled));
@@ -198,5 +201,71 @@ impl FittedElasticNet {
     /// The weight of the penalty.
     pub fn alpha(&self) -> f64 {
         self.alpha
+    }
+}
+
+/// The catalogue entry.
+pub const ENTRY: LearnerEntry = LearnerEntry {
+    name: "elastic_net",
+    summary: "Least squares that sets weak coefficients to zero; lasso with l1_ratio 1.",
+    summary_zh: "弹性网回归：将弱系数压为零；l1_ratio 为 1 时即 Lasso。",
+    source: "Zou and Hastie 2005",
+    tasks: &[Task::Regression],
+    params: &[
+        ParamSpec {
+            name: "alpha",
+            kind: ParamKind::Number { min: 1e-12, max: 1e12 },
+            default: "1",
+            summary: "weight of the penalty",
+        },
+        ParamSpec {
+            name: "l1_ratio",
+            kind: ParamKind::Number { min: 0.0, max: 1.0 },
+            default: "1",
+            summary: "share of the penalty on absolute values",
+        },
+        ParamSpec {
+            name: "tolerance",
+            kind: ParamKind::Number { min: 1e-15, max: 0.5 },
+            default: "1e-9",
+            summary: "where the search ends",
+        },
+        ParamSpec {
+            name: "max_iter",
+            kind: ParamKind::Integer { min: 1, max: 10_000_000 },
+            default: "100000",
+            summary: "steps before giving up",
+        },
+    ],
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    build: |_, params| {
+        let params: ElasticNet = ENTRY.read(params)?;
+        params.check()?;
+        Ok(Box::new(params))
+    },
+    load: |saved| load::<FittedElasticNet>("elastic_net", saved),
+};
+
+impl Learner for ElasticNet {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedElasticNet {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        one_column(self.predict(x)?)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("elastic_net", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.line.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.line.coefficients())
     }
 }

@@ -5,10 +5,12 @@
 //! `2 epsilon |z| − epsilon²` beyond, as scikit-learn's `HuberRegressor` does. The intercept is not penalised.
 
 use crate::lbfgs::{dot, minimise};
-use crate::linear::{Line, Scaled};
+use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, one_column, save};
+use crate::linear::{Coefficient, Line, Scaled};
 use crate::matrix::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use serde_json::Value;
+use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
 
 /// The least scale, as a share of the target's deviation; a perfect fit would else divide by zero.
 const SCALE_MIN: f64 = 1e-9;
@@ -83,6 +85,7 @@ impl Huber {
     /// Fits. Fails on no rows, and when the search does not reach its tolerance.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedHuber> {
         self.check()?;
+        data.need_numbers("Huber regression")?;
         data.need_rows("Huber regression", 1)?;
         let weight = data.weights();
         let scaled = Scaled::weighted(data, &weight)?;
@@ -153,5 +156,71 @@ impl FittedHuber {
     /// Steps made.
     pub fn n_iter(&self) -> usize {
         self.n_iter
+    }
+}
+
+/// The catalogue entry.
+pub const ENTRY: LearnerEntry = LearnerEntry {
+    name: "huber",
+    summary: "Regression that outliers do not bend.",
+    summary_zh: "Huber 稳健回归，不受离群值影响。",
+    source: "Huber 1973; Owen 2007",
+    tasks: &[Task::Regression],
+    params: &[
+        ParamSpec {
+            name: "epsilon",
+            kind: ParamKind::Number { min: 1.0001, max: 100.0 },
+            default: "1.35",
+            summary: "residuals in units of the scale beyond which the loss grows linearly",
+        },
+        ParamSpec {
+            name: "alpha",
+            kind: ParamKind::Number { min: 0.0, max: 1e12 },
+            default: "0.0001",
+            summary: "weight of the penalty",
+        },
+        ParamSpec {
+            name: "tolerance",
+            kind: ParamKind::Number { min: 1e-15, max: 0.5 },
+            default: "1e-7",
+            summary: "where the search ends",
+        },
+        ParamSpec {
+            name: "max_iter",
+            kind: ParamKind::Integer { min: 1, max: 100_000 },
+            default: "1000",
+            summary: "steps before giving up",
+        },
+    ],
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    build: |_, params| {
+        let params: Huber = ENTRY.read(params)?;
+        params.check()?;
+        Ok(Box::new(params))
+    },
+    load: |saved| load::<FittedHuber>("huber", saved),
+};
+
+impl Learner for Huber {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedHuber {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        one_column(self.predict(x)?)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("huber", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.line.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.line.coefficients())
     }
 }

@@ -3,7 +3,8 @@
 //! A [`Dataset`] is a feature [`Matrix`] with target, weights and names. An estimator is a plain struct of parameters
 //! ([`Ridge`](linear::Ridge), [`Logistic`](logistic::Logistic)); its `fit(run, data)` gives what was learnt
 //! (`FittedRidge`, `FittedLogistic`), which predicts, explains itself and is saved through serde. Preparation
-//! ([`transform`], [`spline`], [`polynomial`]) is fitted too, on training rows only.
+//! ([`transform`], [`spline`], [`polynomial`]) is fitted too, on training rows only. Every estimator also stands in the
+//! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`].
 //!
 //! ```
 //! use tradewind_core::Run;
@@ -24,6 +25,7 @@ pub mod elastic_net;
 pub mod faer_call;
 pub mod huber;
 mod lbfgs;
+pub mod learner;
 pub mod linear;
 pub mod logistic;
 pub mod matrix;
@@ -33,5 +35,27 @@ pub mod quantile;
 pub mod spline;
 mod student;
 pub mod transform;
+pub mod tree;
 
-pub use matrix::{Dataset, Matrix};
+pub use learner::{Bears, FittedLearner, Learner, LearnerEntry, Task};
+pub use matrix::{ColumnKind, Dataset, Matrix};
+
+use tradewind_core::{Error, Result};
+
+/// All estimators, in the order in which they are shown.
+pub const CATALOG: &[LearnerEntry] =
+    &[linear::OLS, linear::RIDGE, elastic_net::ENTRY, huber::ENTRY, quantile::ENTRY, logistic::ENTRY];
+
+/// The catalogue entry of that name; the error lists all names.
+///
+/// ```
+/// assert_eq!(tradewind_learn::entry("ridge").unwrap().name, "ridge");
+/// assert!(tradewind_learn::entry("rigde").unwrap_err().to_string().contains("ridge"));
+/// ```
+pub fn entry(name: &str) -> Result<&'static LearnerEntry> {
+    CATALOG.iter().find(|e| e.name == name).ok_or_else(|| Error::NotFound {
+        what: "learner",
+        name: name.to_owned(),
+        known: CATALOG.iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
+    })
+}

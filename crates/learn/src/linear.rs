@@ -4,12 +4,14 @@
 //! Columns are centred and scaled inside and the problem is solved by QR (never by `XᵀX`), so that nearly equal columns
 //! and large offsets keep their digits. Coefficients are given back on the scale of the data.
 
+use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, NoParams, Task, load, one_column, save};
 use crate::matrix::{Dataset, Matrix};
 use crate::qr;
 use crate::student::two_sided_p;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use serde_json::Value;
+use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
 
 /// Ordinary least squares.
 ///
@@ -56,6 +58,7 @@ pub struct FittedOls {
 impl Ols {
     /// Fits by QR. Fails on no rows. `run` gives threads and cancellation.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedOls> {
+        data.need_numbers("least squares")?;
         data.need_rows("least squares", 1)?;
         run.check()?;
         let scaled = Scaled::of(data)?;
@@ -166,6 +169,7 @@ impl Ridge {
     /// Fits by QR of the data above the penalty. Fails on no rows.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedRidge> {
         self.check()?;
+        data.need_numbers("ridge")?;
         data.need_rows("ridge", 1)?;
         run.check()?;
         let scaled = Scaled::of(data)?;
@@ -247,6 +251,35 @@ impl Line {
             )));
         }
         Ok((0..row.len()).map(|j| self.coef[j] * (row[j] - self.means[j])).collect())
+    }
+
+    /// [`Line::contributions`] of every row, with the prediction at the training means behind them.
+    pub fn all_contributions(&self, x: &Matrix) -> Result<Matrix> {
+        x.check_width(self.coef.len(), "the linear model")?;
+        x.check_finite(&self.names)?;
+        let p = self.coef.len();
+        let constant = self.intercept + self.coef.iter().zip(&self.means).map(|(c, m)| c * m).sum::<f64>();
+        let mut out = Matrix::zeros(x.n_rows(), p + 1);
+        for i in 0..x.n_rows() {
+            let (row, parts) = (x.row(i), out.row_mut(i));
+            (0..p).for_each(|j| parts[j] = self.coef[j] * (row[j] - self.means[j]));
+            parts[p] = constant;
+        }
+        Ok(out)
+    }
+
+    /// The intercept and the coefficients as a table without standard errors.
+    pub fn coefficients(&self) -> Vec<Coefficient> {
+        let plain = |name: &str, value: f64| Coefficient {
+            name: name.to_owned(),
+            value,
+            std_error: None,
+            t: None,
+            p: None,
+        };
+        let mut table = vec![plain("intercept", self.intercept)];
+        table.extend(self.names.iter().zip(&self.coef).map(|(name, c)| plain(name, *c)));
+        table
     }
 }
 
@@ -345,4 +378,90 @@ pub(crate) fn moments(x: &Matrix, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
         }
     }
     (means, sds)
+}
+
+/// The catalogue entry.
+pub const OLS: LearnerEntry = LearnerEntry {
+    name: "ols",
+    summary: "Least squares with standard errors.",
+    summary_zh: "最小二乘法，附标准误差。",
+    source: "Gauss 1809; Golub 1965 (by QR)",
+    tasks: &[Task::Regression],
+    params: &[],
+    bears: Bears { missing: false, categories: false, any_scale: true, weights: true },
+    build: |_, params| {
+        OLS.read::<NoParams>(params)?;
+        Ok(Box::new(Ols))
+    },
+    load: |saved| load::<FittedOls>("ols", saved),
+};
+
+impl Learner for Ols {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedOls {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        one_column(self.predict(x)?)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("ols", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.line.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.table.clone())
+    }
+}
+
+/// The catalogue entry.
+pub const RIDGE: LearnerEntry = LearnerEntry {
+    name: "ridge",
+    summary: "Least squares with a penalty on large coefficients.",
+    summary_zh: "岭回归：惩罚过大系数的最小二乘法。",
+    source: "Hoerl and Kennard 1970",
+    tasks: &[Task::Regression],
+    params: &[ParamSpec {
+        name: "alpha",
+        kind: ParamKind::Number { min: 0.0, max: 1e12 },
+        default: "1",
+        summary: "weight of the penalty",
+    }],
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    build: |_, params| {
+        let params: Ridge = RIDGE.read(params)?;
+        params.check()?;
+        Ok(Box::new(params))
+    },
+    load: |saved| load::<FittedRidge>("ridge", saved),
+};
+
+impl Learner for Ridge {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedRidge {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        one_column(self.predict(x)?)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("ridge", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.line.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.line.coefficients())
+    }
 }

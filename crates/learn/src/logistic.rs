@@ -12,14 +12,16 @@
 
 use crate::faer_call::faer_call;
 use crate::lbfgs::{dot, minimise};
-use crate::linear::Scaled;
+use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, save};
+use crate::linear::{Coefficient, Scaled};
 use crate::matrix::{Dataset, Matrix};
 use faer::linalg::matmul::matmul;
 use faer::prelude::Solve;
 use faer::{Accum, Mat, MatRef, Par, Side};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use serde_json::Value;
+use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
 
 /// Rows per chunk of the gradient; fixed, since the rounding of the result depends on it.
 const CHUNK_ROWS: usize = 1024;
@@ -99,6 +101,7 @@ impl Logistic {
     /// no finite answer without a penalty, and the search then ends where the gradient has all but vanished.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedLogistic> {
         self.check()?;
+        data.need_numbers("logistic regression")?;
         let (label, n_classes) = data.classes("logistic regression")?;
         run.install(|| self.fit_classes(run, data, &label, n_classes))
     }
@@ -235,6 +238,42 @@ impl FittedLogistic {
             }
         }
         Ok(out)
+    }
+
+    /// What each feature adds to each log odds of every row, with the log odds at the training means behind them: one
+    /// block for two classes, else one block per class.
+    pub fn all_contributions(&self, x: &Matrix) -> Result<Matrix> {
+        x.check_width(self.means.len(), "the logistic regression")?;
+        x.check_finite(&self.names)?;
+        let p = self.means.len();
+        let mut out = Matrix::zeros(x.n_rows(), self.intercept.len() * (p + 1));
+        for i in 0..x.n_rows() {
+            let row = x.row(i);
+            for (k, parts) in out.row_mut(i).chunks_exact_mut(p + 1).enumerate() {
+                let coef = self.coef.row(k);
+                (0..p).for_each(|j| parts[j] = coef[j] * (row[j] - self.means[j]));
+                parts[p] = self.intercept[k] + dot(coef, &self.means);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The coefficients as a table, without standard errors; for more than two classes the class stands behind the
+    /// name, as `price@2`.
+    pub fn table(&self) -> Vec<Coefficient> {
+        let mut table = Vec::new();
+        for (k, intercept) in self.intercept.iter().enumerate() {
+            let named = |name: &str, value: f64| Coefficient {
+                name: if self.intercept.len() == 1 { name.to_owned() } else { format!("{name}@{k}") },
+                value,
+                std_error: None,
+                t: None,
+                p: None,
+            };
+            table.push(named("intercept", *intercept));
+            table.extend(self.names.iter().zip(self.coef.row(k)).map(|(name, c)| named(name, *c)));
+        }
+        table
     }
 }
 
@@ -451,4 +490,64 @@ fn gram(problem: &Problem<'_>) -> Mat<f64> {
     }
     let total = if total > 0.0 { total } else { 1.0 };
     Mat::from_fn(p, p, |i, j| sum[(i, j)] / total)
+}
+
+/// The catalogue entry.
+pub const ENTRY: LearnerEntry = LearnerEntry {
+    name: "logistic",
+    summary: "Class probabilities from a weighted sum of the columns.",
+    summary_zh: "逻辑回归：由各列加权求和得出类别概率。",
+    source: "Cox 1958; Böhning 1992",
+    tasks: &[Task::Binary, Task::Multiclass],
+    params: &[
+        ParamSpec {
+            name: "l2",
+            kind: ParamKind::Number { min: 0.0, max: 1e12 },
+            default: "1",
+            summary: "weight of the penalty against the sum of losses; 1/C of scikit-learn",
+        },
+        ParamSpec {
+            name: "tolerance",
+            kind: ParamKind::Number { min: 1e-15, max: 0.5 },
+            default: "1e-6",
+            summary: "where the search ends",
+        },
+        ParamSpec {
+            name: "max_iter",
+            kind: ParamKind::Integer { min: 1, max: 100_000 },
+            default: "500",
+            summary: "steps before giving up",
+        },
+    ],
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    build: |_, params| {
+        let params: Logistic = ENTRY.read(params)?;
+        params.check()?;
+        Ok(Box::new(params))
+    },
+    load: |saved| load::<FittedLogistic>("logistic", saved),
+};
+
+impl Learner for Logistic {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedLogistic {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        self.predict_proba(x)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("logistic", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.table())
+    }
 }

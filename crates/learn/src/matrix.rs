@@ -181,13 +181,25 @@ impl Matrix {
             None => Ok(()),
             Some(at) => {
                 let (row, j) = (at / self.n_cols, at % self.n_cols);
-                Err(Error::Invalid(format!(
-                    "column `{}` has {} in row {row}; fill or drop missing values before fitting or predicting",
-                    column_name(names, j),
-                    self.values[at]
-                )))
+                match self.values[at].is_nan() {
+                    true => Err(missing_value(names, row, j)),
+                    false => Err(infinite_value(names, row, j, self.values[at])),
+                }
             }
         }
+    }
+
+    /// Fails on the first infinite value, naming its column and row; gives the place of the first NaN.
+    pub fn check_not_infinite(&self, names: &[String]) -> Result<Option<(usize, usize)>> {
+        if let Some(at) = self.values.iter().position(|v| v.is_infinite()) {
+            return Err(infinite_value(names, at / self.n_cols, at % self.n_cols, self.values[at]));
+        }
+        Ok(self.first_missing())
+    }
+
+    fn first_missing(&self) -> Option<(usize, usize)> {
+        let at = self.values.iter().position(|v| v.is_nan())?;
+        Some((at / self.n_cols, at % self.n_cols))
     }
 
     /// Fails unless the matrix has `n_cols` columns, the width `what` was fitted on.
@@ -206,21 +218,79 @@ impl Matrix {
     }
 }
 
+fn missing_value(names: &[String], row: usize, j: usize) -> Error {
+    Error::Invalid(format!(
+        "column `{}` has NaN in row {row}; fill or drop missing values before fitting or predicting",
+        column_name(names, j)
+    ))
+}
+
+fn infinite_value(names: &[String], row: usize, j: usize, value: f64) -> Error {
+    Error::Invalid(format!(
+        "column `{}` has {value} in row {row}; put a finite number or leave it missing",
+        column_name(names, j)
+    ))
+}
+
+/// The sizes of the groups that `rows` keeps, whole and in order.
+fn groups_of(sizes: &[usize], rows: &[usize]) -> Result<Vec<usize>> {
+    let mut starts = vec![0];
+    for size in sizes {
+        starts.push(starts[starts.len() - 1] + size);
+    }
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < rows.len() {
+        let group = starts.partition_point(|s| *s <= rows[at]) - 1;
+        let whole = starts[group]..starts[group + 1];
+        let part = rows.get(at..at + whole.len());
+        if !part.is_some_and(|part| part.iter().copied().eq(whole.clone())) {
+            return Err(Error::Invalid(format!(
+                "row {} belongs to a group of {} rows, which must be selected as a whole",
+                rows[at],
+                whole.len()
+            )));
+        }
+        kept.push(whole.len());
+        at += whole.len();
+    }
+    Ok(kept)
+}
+
 /// The name of column `j`, or `x<j>` where none was given.
 pub(crate) fn column_name(names: &[String], j: usize) -> String {
     names.get(j).cloned().unwrap_or_else(|| format!("x{j}"))
 }
 
+/// What the numbers of a column are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// Quantities: order and distance mean something.
+    #[default]
+    Number,
+    /// Codes of categories, 0, 1, 2, …: neither order nor distance mean anything.
+    Category,
+}
+
+/// The highest code of a category; more distinct values are text to be hashed or target-encoded.
+pub const CATEGORY_MAX: usize = 65_534;
+
 /// A feature matrix with its target, and what goes with them.
 ///
-/// Invariants: one target and, where given, one weight per row; one name per column; every value finite; no weight
-/// negative and their sum positive. For classification the target holds the class as 0, 1, 2, …
+/// Invariants: one target and, where given, one weight per row; one name and kind per column; no value infinite; no
+/// weight negative and their sum positive; category codes are whole and from 0 to [`CATEGORY_MAX`]; the groups' sizes
+/// add up to the rows. For classification the target holds the class as 0, 1, 2, …
+///
+/// [`Dataset::new`] refuses missing values (NaN), [`Dataset::with_missing`] lets them in; estimators that cannot use
+/// them, or cannot use categories, say so when they fit.
 ///
 /// ```
 /// use tradewind_learn::{Dataset, Matrix};
 /// let x = Matrix::from_columns(&[[1.0, 2.0, f64::NAN]]).unwrap();
-/// let fault = Dataset::new(x, vec![0.0; 3], vec!["price".into()]).unwrap_err();
+/// let fault = Dataset::new(x.clone(), vec![0.0; 3], vec!["price".into()]).unwrap_err();
 /// assert!(fault.to_string().contains("column `price` has NaN in row 2"));
+/// assert!(Dataset::with_missing(x, vec![0.0; 3], vec!["price".into()]).is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -228,11 +298,22 @@ pub struct Dataset {
     y: Vec<f64>,
     weight: Option<Vec<f64>>,
     names: Vec<String>,
+    kinds: Vec<ColumnKind>,
+    groups: Option<Vec<usize>>,
+    /// Row and column of the first missing value.
+    missing: Option<(usize, usize)>,
 }
 
 impl Dataset {
-    /// Checked data. Empty `names` become `x0`, `x1`, …
+    /// Checked data without missing values. Empty `names` become `x0`, `x1`, …
     pub fn new(x: Matrix, y: Vec<f64>, names: Vec<String>) -> Result<Self> {
+        let data = Self::with_missing(x, y, names)?;
+        data.need_complete()?;
+        Ok(data)
+    }
+
+    /// Checked data whose features may be missing (NaN). Empty `names` become `x0`, `x1`, …
+    pub fn with_missing(x: Matrix, y: Vec<f64>, names: Vec<String>) -> Result<Self> {
         if y.len() != x.n_rows() {
             return Err(Error::Invalid(format!("{} rows of features but {} targets", x.n_rows(), y.len())));
         }
@@ -240,9 +321,44 @@ impl Dataset {
         if names.len() != x.n_cols() {
             return Err(Error::Invalid(format!("{} columns but {} names", x.n_cols(), names.len())));
         }
-        x.check_finite(&names)?;
+        let missing = x.check_not_infinite(&names)?;
         check_finite("the target", &y)?;
-        Ok(Self { x, y, weight: None, names })
+        let kinds = vec![ColumnKind::Number; x.n_cols()];
+        Ok(Self { x, y, weight: None, names, kinds, groups: None, missing })
+    }
+
+    /// The same data with what each column's numbers are. Fails on a category code that is not whole, below 0 or
+    /// above [`CATEGORY_MAX`].
+    pub fn with_kinds(mut self, kinds: Vec<ColumnKind>) -> Result<Self> {
+        if kinds.len() != self.x.n_cols() {
+            return Err(Error::Invalid(format!("{} columns but {} kinds", self.x.n_cols(), kinds.len())));
+        }
+        for j in (0..kinds.len()).filter(|&j| kinds[j] == ColumnKind::Category) {
+            for (i, row) in self.x.rows().enumerate() {
+                let v = row[j];
+                if !v.is_nan() && !(v >= 0.0 && v <= CATEGORY_MAX as f64 && v.fract() == 0.0) {
+                    return Err(Error::Invalid(format!(
+                        "column `{}` holds categories, coded 0 to {CATEGORY_MAX}; row {i} has {v}",
+                        self.names[j]
+                    )));
+                }
+            }
+        }
+        self.kinds = kinds;
+        Ok(self)
+    }
+
+    /// The same data cut into groups for ranking: the first `sizes[0]` rows are one query, and so on.
+    pub fn with_groups(mut self, sizes: Vec<usize>) -> Result<Self> {
+        let total: usize = sizes.iter().sum();
+        if total != self.n_rows() || sizes.contains(&0) {
+            return Err(Error::Invalid(format!(
+                "the groups must not be empty and hold all {} rows; they hold {total}",
+                self.n_rows()
+            )));
+        }
+        self.groups = Some(sizes);
+        Ok(self)
     }
 
     /// The same data with a weight for each row; a row of weight 2 counts as two rows.
@@ -281,6 +397,21 @@ impl Dataset {
         &self.names
     }
 
+    /// What the numbers of each column are.
+    pub fn kinds(&self) -> &[ColumnKind] {
+        &self.kinds
+    }
+
+    /// The sizes of the groups, in the order of the rows, where given.
+    pub fn groups(&self) -> Option<&[usize]> {
+        self.groups.as_deref()
+    }
+
+    /// Whether a feature is missing somewhere.
+    pub fn has_missing(&self) -> bool {
+        self.missing.is_some()
+    }
+
     /// Rows.
     pub fn n_rows(&self) -> usize {
         self.x.n_rows()
@@ -288,13 +419,19 @@ impl Dataset {
 
     /// The rows named by `rows`, in that order, as a split gives them.
     ///
-    /// Fails when the rows left have no positive weight.
+    /// Fails when the rows left have no positive weight, and when the data have groups and the rows do not keep them
+    /// whole and in order.
     pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
+        let x = self.x.select_rows(rows);
+        let missing = self.missing.and_then(|_| x.first_missing());
         let part = Self {
-            x: self.x.select_rows(rows),
+            missing,
+            x,
             y: rows.iter().map(|&i| self.y[i]).collect(),
             weight: None,
             names: self.names.clone(),
+            kinds: self.kinds.clone(),
+            groups: self.groups.as_deref().map(|sizes| groups_of(sizes, rows)).transpose()?,
         };
         match &self.weight {
             None => Ok(part),
@@ -302,9 +439,41 @@ impl Dataset {
         }
     }
 
+    /// The same rows with another target, for models of residuals and for one class against the rest.
+    pub fn with_target(&self, y: Vec<f64>) -> Result<Self> {
+        if y.len() != self.n_rows() {
+            return Err(Error::Invalid(format!(
+                "{} rows of features but {} targets",
+                self.n_rows(),
+                y.len()
+            )));
+        }
+        check_finite("the target", &y)?;
+        Ok(Self { y, ..self.clone() })
+    }
+
     /// The weights, or ones.
     pub(crate) fn weights(&self) -> Vec<f64> {
         self.weight.clone().unwrap_or_else(|| vec![1.0; self.n_rows()])
+    }
+
+    /// Fails on a missing value, naming its column and row.
+    fn need_complete(&self) -> Result<()> {
+        match self.missing {
+            None => Ok(()),
+            Some((row, j)) => Err(missing_value(&self.names, row, j)),
+        }
+    }
+
+    /// Fails unless every column holds numbers and none is missing.
+    pub(crate) fn need_numbers(&self, what: &str) -> Result<()> {
+        if let Some(j) = self.kinds.iter().position(|k| *k == ColumnKind::Category) {
+            return Err(Error::Invalid(format!(
+                "column `{}` holds categories, which {what} cannot use; encode it first (one-hot or target encoding)",
+                self.names[j]
+            )));
+        }
+        self.need_complete()
     }
 
     /// Fails when there are fewer than `needed` rows with a positive weight.

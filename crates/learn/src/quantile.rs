@@ -5,11 +5,13 @@
 //! Newton step a weighted least squares problem solved by QR. It ends when the gap between primal and dual, which bounds
 //! the distance to the best loss, is below `tolerance` times the mean loss around the plain quantile.
 
-use crate::linear::{Line, Scaled};
+use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, one_column, save};
+use crate::linear::{Coefficient, Line, Scaled};
 use crate::matrix::{Dataset, Matrix};
 use crate::qr;
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use serde_json::Value;
+use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
 
 /// How near a step may come to the wall, as a share of the way.
 const NEAR_WALL: f64 = 0.99995;
@@ -74,6 +76,7 @@ impl Quantile {
     /// close in `max_iter` steps.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedQuantile> {
         self.check()?;
+        data.need_numbers("quantile regression")?;
         data.need_rows("quantile regression", 1)?;
         run.install(|| self.solve(run, data))
     }
@@ -232,5 +235,65 @@ impl FittedQuantile {
     /// Newton steps made.
     pub fn n_iter(&self) -> usize {
         self.n_iter
+    }
+}
+
+/// The catalogue entry.
+pub const ENTRY: LearnerEntry = LearnerEntry {
+    name: "quantile",
+    summary: "Regression of a quantile rather than of the mean.",
+    summary_zh: "分位数回归。",
+    source: "Koenker and Bassett 1978",
+    tasks: &[Task::Regression],
+    params: &[
+        ParamSpec {
+            name: "level",
+            kind: ParamKind::Number { min: 0.0001, max: 0.9999 },
+            default: "0.5",
+            summary: "the quantile",
+        },
+        ParamSpec {
+            name: "tolerance",
+            kind: ParamKind::Number { min: 1e-15, max: 0.5 },
+            default: "1e-9",
+            summary: "where the search ends",
+        },
+        ParamSpec {
+            name: "max_iter",
+            kind: ParamKind::Integer { min: 1, max: 10_000 },
+            default: "200",
+            summary: "steps before giving up",
+        },
+    ],
+    bears: Bears { missing: false, categories: false, any_scale: true, weights: true },
+    build: |_, params| {
+        let params: Quantile = ENTRY.read(params)?;
+        params.check()?;
+        Ok(Box::new(params))
+    },
+    load: |saved| load::<FittedQuantile>("quantile", saved),
+};
+
+impl Learner for Quantile {
+    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
+        Ok(Box::new(self.fit(run, data)?))
+    }
+}
+
+impl FittedLearner for FittedQuantile {
+    fn predict(&self, x: &Matrix) -> Result<Matrix> {
+        one_column(self.predict(x)?)
+    }
+
+    fn save(&self) -> Result<Value> {
+        save("quantile", self)
+    }
+
+    fn contributions(&self, _run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(self.line.all_contributions(x))
+    }
+
+    fn coefficients(&self) -> Option<Vec<Coefficient>> {
+        Some(self.line.coefficients())
     }
 }

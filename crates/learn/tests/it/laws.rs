@@ -209,3 +209,12 @@ fn calibration_lowers_the_loss_and_vector_scaling_does_so_most() {
         (loss(&proba), loss(&temperature.predict(&proba).unwrap()), loss(&vector.predict(&proba).unwrap()));
     assert!(one < before && many <= one + 1e-6, "{before} {one} {many}");
 }
+
+#[test]
+fn parted_classes_without_penalty_still_predict() {
+    let x = Matrix::from_columns(&[[-2.0, -1.0, 1.0, 2.0]]).unwrap();
+    let data = Dataset::new(x, vec![0.0, 0.0, 1.0, 1.0], vec![]).unwrap();
+    let model = Logistic { l2: 0.0, ..Logistic::default() }.fit(&Run::new(0), &data).unwrap();
+    let p = model.predict_proba(data.x()).unwrap();
+    assert!(p.get(0, 0) > 0.999 && p.get(3, 1) > 0.999);
+}
