@@ -196,6 +196,14 @@ impl Features {
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
+
+    /// Whether what was read back fits together.
+    pub(crate) fn is_sound(&self) -> bool {
+        let s = &self.settings;
+        s.season >= 1
+            && s.seasons_back >= 1
+            && s.lags.iter().chain(&s.windows).all(|l| (1..=1_000_000).contains(l))
+    }
 }
 
 impl FeatureSettings {

@@ -34,6 +34,7 @@ pub mod forecasting;
 pub mod local;
 pub mod normal;
 mod optimize;
+pub mod regression;
 pub mod seasonality;
 pub mod trend;
 
@@ -68,6 +69,9 @@ catalog! {
     tsb,
     adida,
     imapa,
+    linear_regression,
+    polynomial_regression,
+    logistic_regression,
     auto,
 }
 

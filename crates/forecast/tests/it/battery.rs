@@ -328,6 +328,7 @@ fn parameters_at_their_ends_are_accepted() {
                 ParamKind::Number { min, max } => vec![min.into(), max.into(), ((min + max) / 2.0).into()],
                 ParamKind::Choice(words) => words.iter().map(|w| (*w).into()).collect(),
                 ParamKind::Flag => vec![true.into(), false.into()],
+                ParamKind::Numbers { min, max } => vec![vec![min].into(), vec![max].into()],
             };
             for value in values {
                 let mut params = Params::new();

@@ -8,4 +8,5 @@ mod battery;
 mod conformal;
 mod features;
 mod reference;
+mod regression;
 mod trend;
