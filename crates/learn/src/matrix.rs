@@ -336,7 +336,8 @@ impl Dataset {
         for j in (0..kinds.len()).filter(|&j| kinds[j] == ColumnKind::Category) {
             for (i, row) in self.x.rows().enumerate() {
                 let v = row[j];
-                if !v.is_nan() && !(v >= 0.0 && v <= CATEGORY_MAX as f64 && v.fract() == 0.0) {
+                let is_code = (0.0..=CATEGORY_MAX as f64).contains(&v) && v.fract() == 0.0;
+                if !is_code && !v.is_nan() {
                     return Err(Error::Invalid(format!(
                         "column `{}` holds categories, coded 0 to {CATEGORY_MAX}; row {i} has {v}",
                         self.names[j]

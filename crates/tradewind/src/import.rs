@@ -50,7 +50,7 @@ pub enum FileOutcome {
         /// The import's record.
         import: ImportRecord,
         /// What became of its rows.
-        summary: FileSummary,
+        summary: Box<FileSummary>,
     },
     /// The same content, read in the same way, is in the shop; nothing was done.
     AlreadyThere {
@@ -169,7 +169,7 @@ fn one(
     )?;
     let summary = summary.files.into_iter().next().unwrap_or_default();
     let record = import.commit(json!({ "files": [told(&summary)] }))?;
-    Ok(FileOutcome::Imported { import: record, summary })
+    Ok(FileOutcome::Imported { import: record, summary: Box::new(summary) })
 }
 
 fn mapping(request: &ImportRequest, path: &Path) -> Result<Mapping> {

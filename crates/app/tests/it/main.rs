@@ -1,6 +1,7 @@
 //! The command as a person or a script uses it: the real binary on real files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "what is skipped is told")]
 
 mod demo;
 mod dirty;

@@ -62,7 +62,11 @@ fn a_planned_promotion_is_forecast() {
             "{model}: a promotion that doubles sales lifts the forecast by {lift:.2}"
         );
         // Without an answer to "what if", the plan holds.
-        assert_eq!(forecast(&*fitted, None), forecast(&*fitted, Some(&[plan.clone()])), "{model}");
+        assert_eq!(
+            forecast(&*fitted, None),
+            forecast(&*fitted, Some(std::slice::from_ref(&plan))),
+            "{model}"
+        );
         let saved = (entry(model).expect("there").load)(fitted.save().expect("saves")).expect("loads");
         assert_eq!(forecast(&*fitted, None), forecast(&*saved, None), "{model}: plans are saved");
     }

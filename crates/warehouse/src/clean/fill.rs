@@ -32,7 +32,7 @@ pub fn fill(run: &Run, panel: Panel, settings: &CleanSettings) -> Result<(Panel,
             .enumerate()
             .map(|(t, &v)| {
                 let empty = out.and_then(|o| o.get(t)).is_some_and(|o| *o >= 1.0);
-                if empty && settings.stock_outs == StockOuts::Unknown && !(v > 0.0) {
+                if empty && settings.stock_outs == StockOuts::Unknown && (v.is_nan() || v <= 0.0) {
                     f64::NAN
                 } else if v.is_nan() && settings.missing_sales == MissingSales::Zero {
                     0.0

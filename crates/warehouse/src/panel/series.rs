@@ -321,10 +321,11 @@ impl Maker<'_> {
                     level = None;
                 }
                 let empty = level.is_some_and(|l| l <= 0.0) && before.is_none_or(|l| l <= 0.0) && !sold;
-                if empty && day >= begin {
-                    if let Some(i) = days.at(day) {
-                        out[i] += 1;
-                    }
+                if empty
+                    && day >= begin
+                    && let Some(i) = days.at(day)
+                {
+                    out[i] += 1;
                 }
             }
         }
