@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`read`] imports by a [`Mapping`] (its own file, or one of the [`presets`]); [`read_panel`] reads a file of
-//! `unique_id, ds, y` straight into a [`tradewind_core::Panel`]. Formats, packings, encodings, delimiters, dates and
+//! `unique_id, ds, y` straight into a [`tradewind_core::Panel`], [`read_table`] any table as typed columns. Formats, packings, encodings, delimiters, dates and
 //! numbers are found out from the bytes. Everything is read in pieces; nothing is guessed that the data do not tell.
 //!
 //! What it refuses to do: it stores nothing, drops no duplicates, and judges no value that is a value; that is the
@@ -44,6 +44,7 @@ mod parquet_file;
 mod preset;
 mod rejects;
 mod source;
+mod table_file;
 
 pub use date::DateOrder;
 pub use error::{IngestError, Result};
@@ -60,6 +61,9 @@ pub use panel_file::{PanelOptions, read_panel, read_panel_input};
 pub use preset::{Preset, detect, detect_file, preset, presets};
 pub use rejects::{ReasonCount, Reject, RejectLimit, RejectWriter};
 pub use source::{BATCH_ROWS_MAX, RawBatch, RawFault, ReadSettings, Reason, Source};
+pub use table_file::{
+    MISSING_TEXT, TableOptions, TypedColumn, TypedTable, TypedValues, read_table, read_table_input,
+};
 
 /// A way to read a kind of source.
 pub struct ConnectorEntry {

@@ -7,6 +7,7 @@ mod panel;
 mod presets;
 mod real_data;
 mod rejects;
+mod table;
 mod workbook;
 
 use arrow::array::{Array, AsArray};
