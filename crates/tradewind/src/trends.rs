@@ -132,11 +132,6 @@ impl Answer {
         self.known.freq()
     }
 
-    /// How many go in a direction.
-    pub fn count(&self, direction: Direction) -> usize {
-        self.report.trends.iter().filter(|t| t.direction() == direction).count()
-    }
-
     /// The `n` that go most surely in a direction, among those that sell enough for a change to be more than chance.
     pub fn top(&self, direction: Direction, n: usize) -> Vec<&Trend> {
         let mut chosen = self.report.top(direction, self.report.trends.len());

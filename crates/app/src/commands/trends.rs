@@ -116,7 +116,7 @@ pub(crate) fn show(p: &Printer, answer: &Answer, by: By, top: usize, rows: &[Tre
         "trends": rows.iter().map(|t| told(t, answer, freq)).collect::<Vec<_>>(),
     }));
     let l = p.lang;
-    let count = |d| answer.count(d);
+    let count = |d| answer.report.count(d);
     p.line(match l {
         Lang::En => format!(
             "Known up to {}; the next {} steps against the last: {} rising, {} steady, {} falling.",
@@ -135,6 +135,13 @@ pub(crate) fn show(p: &Printer, answer: &Answer, by: By, top: usize, rows: &[Tre
             count(Direction::Falling)
         ),
     });
+    let slow = answer.report.too_slow();
+    if slow > 0 {
+        p.line(match l {
+            Lang::En => format!("Another {slow} will rather sell too little for a direction."),
+            Lang::Zh => format!("另有 {slow} 个预计销量过少，不作判断。"),
+        });
+    }
     let name = match by {
         By::Product => l.pick("product", "商品"),
         By::Category => l.pick("category", "品类"),

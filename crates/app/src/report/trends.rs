@@ -92,7 +92,10 @@ impl TrendsPage<'_> {
         html! {
             div.tiles {
                 @for d in [Direction::Rising, Direction::Steady, Direction::Falling] {
-                    (tile(speech::direction(self.lang, d), a.count(d).to_string(), class(d)))
+                    (tile(speech::direction(self.lang, d), a.report.count(d).to_string(), class(d)))
+                }
+                @if a.report.too_slow() > 0 {
+                    (tile(self.lang.pick("too few sales to say", "销量过少，不作判断"), a.report.too_slow().to_string(), ""))
                 }
                 // Words share products, so their units cannot be added.
                 @if self.by != By::Word {

@@ -175,6 +175,17 @@ pub struct TrendReport {
 }
 
 impl TrendReport {
+    /// How many go in a direction, of those that will likely have the units that a direction needs.
+    pub fn count(&self, direction: Direction) -> usize {
+        let likely = self.trends.iter().zip(&self.counted).filter(|(_, p)| **p >= 0.5);
+        likely.filter(|(t, _)| t.direction() == direction).count()
+    }
+
+    /// How many will rather sell too little for a direction, as products that are no longer sold.
+    pub fn too_slow(&self) -> usize {
+        self.counted.iter().filter(|p| **p < 0.5).count()
+    }
+
     /// The `n` trends likeliest to go one way, likeliest first: by the chance that there will be enough units and that
     /// they go this way; of equals the one with more units moved. Left out are those that will rather not have the
     /// units that a direction needs, as products that are no longer sold.
