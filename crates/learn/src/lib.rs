@@ -1,4 +1,4 @@
-//! How a table is learned: preparation, linear models, calibration.
+//! How a table is learned: preparation, linear models, clusters, calibration.
 //!
 //! A [`Dataset`] is a feature [`Matrix`] with target, weights and names. An estimator is a plain struct of parameters
 //! ([`Ridge`](linear::Ridge), [`Logistic`](logistic::Logistic)); its `fit(run, data)` gives what was learnt
@@ -20,6 +20,7 @@
 //! sums run over chunks of fixed size and are added in order.
 
 pub mod calibrate;
+pub mod cluster;
 pub mod crossval;
 pub mod elastic_net;
 pub mod faer_call;
@@ -43,8 +44,20 @@ pub use matrix::{ColumnKind, Dataset, Matrix};
 use tradewind_core::{Error, Result};
 
 /// All estimators, in the order in which they are shown.
-pub const CATALOG: &[LearnerEntry] =
-    &[linear::OLS, linear::RIDGE, elastic_net::ENTRY, huber::ENTRY, quantile::ENTRY, logistic::ENTRY];
+pub const CATALOG: &[LearnerEntry] = &[
+    linear::OLS,
+    linear::RIDGE,
+    elastic_net::ENTRY,
+    huber::ENTRY,
+    quantile::ENTRY,
+    logistic::ENTRY,
+    cluster::kmeans::ENTRY,
+    cluster::mini_batch::ENTRY,
+    cluster::hierarchical::ENTRY,
+    cluster::dbscan::ENTRY,
+    cluster::hdbscan::ENTRY,
+    cluster::gaussian_mixture::ENTRY,
+];
 
 /// The catalogue entry of that name; the error lists all names.
 ///
