@@ -24,6 +24,7 @@ pub mod cluster;
 pub mod crossval;
 pub mod elastic_net;
 pub mod faer_call;
+pub mod forest;
 pub mod huber;
 mod lbfgs;
 pub mod learner;
@@ -57,6 +58,9 @@ pub const CATALOG: &[LearnerEntry] = &[
     cluster::dbscan::ENTRY,
     cluster::hdbscan::ENTRY,
     cluster::gaussian_mixture::ENTRY,
+pub const CATALOG: &[LearnerEntry] =
+    &[linear::OLS, linear::RIDGE, elastic_net::ENTRY, huber::ENTRY, quantile::ENTRY, logistic::ENTRY,
+    forest::RANDOM_FOREST, forest::EXTRA_TREES, forest::isolation::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.
