@@ -4,6 +4,9 @@
 //! LightGBM keeps them. Rows go left when the value is at most the threshold, or, at a node of categories, when the
 //! category is in the node's set.
 
+pub mod bins;
+pub mod grow;
+
 use crate::matrix::Matrix;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
