@@ -31,6 +31,7 @@ pub mod learner;
 pub mod linear;
 pub mod logistic;
 pub mod matrix;
+pub mod neighbours;
 pub mod polynomial;
 mod qr;
 pub mod quantile;

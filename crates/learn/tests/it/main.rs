@@ -5,4 +5,5 @@
 mod battery;
 mod forest;
 mod laws;
+mod neighbours;
 mod reference;
