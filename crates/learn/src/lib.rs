@@ -59,9 +59,9 @@ pub const CATALOG: &[LearnerEntry] = &[
     cluster::dbscan::ENTRY,
     cluster::hdbscan::ENTRY,
     cluster::gaussian_mixture::ENTRY,
-pub const CATALOG: &[LearnerEntry] =
-    &[linear::OLS, linear::RIDGE, elastic_net::ENTRY, huber::ENTRY, quantile::ENTRY, logistic::ENTRY,
-    forest::RANDOM_FOREST, forest::EXTRA_TREES, forest::isolation::ENTRY,
+    forest::RANDOM_FOREST,
+    forest::EXTRA_TREES,
+    forest::isolation::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.
