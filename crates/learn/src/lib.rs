@@ -32,6 +32,7 @@ pub mod linear;
 pub mod logistic;
 pub mod matrix;
 pub mod neighbours;
+pub mod measure;
 pub mod polynomial;
 mod qr;
 pub mod quantile;
@@ -42,6 +43,7 @@ pub mod tree;
 
 pub use learner::{Bears, FittedLearner, Learner, LearnerEntry, Task};
 pub use matrix::{ColumnKind, Dataset, Matrix};
+pub use measure::Measure;
 
 use tradewind_core::{Error, Result};
 

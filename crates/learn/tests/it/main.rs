@@ -6,4 +6,5 @@ mod battery;
 mod forest;
 mod laws;
 mod neighbours;
+mod measures;
 mod reference;
