@@ -38,6 +38,7 @@ pub mod polynomial;
 pub mod prepare;
 mod qr;
 pub mod quantile;
+pub mod search;
 pub mod spline;
 mod student;
 pub mod transform;

@@ -8,3 +8,4 @@ mod laws;
 mod neighbours;
 mod measures;
 mod reference;
+mod search;

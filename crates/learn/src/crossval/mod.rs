@@ -1,7 +1,20 @@
-//! Ways to split rows into training and test for cross-validation, as plain lists of row numbers.
+//! Ways to split rows into training and test, as plain lists of row numbers, and measuring an estimator on them.
 //!
-//! In every split no row stands on both sides. In [`KFold`], [`StratifiedKFold`] and [`GroupKFold`] every row is in the test
-//! part of exactly one fold; in [`TimeSeriesSplit`] every training row lies before every test row, with a gap between.
+//! In every split no row stands on both sides. In [`KFold`], [`StratifiedKFold`], [`GroupKFold`] and [`PurgedKFold`]
+//! every row is in the test part of exactly one fold, in [`RepeatedKFold`] of one fold per repeat; in
+//! [`TimeSeriesSplit`] every training row lies before every test row, with a gap between. [`Holdout`] sets rows aside
+//! once.
+
+mod holdout;
+mod purged;
+mod repeated;
+mod validate;
+
+pub use holdout::{Holdout, Parts};
+pub use purged::PurgedKFold;
+pub use repeated::RepeatedKFold;
+pub use validate::{CrossValidated, cross_validate};
+pub(crate) use validate::{gather, predict_folds, same_width, score_rows};
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
