@@ -19,10 +19,12 @@
 //! What it refuses to do: read files, look at the clock, or give a result that depends on the number of threads:
 //! sums run over chunks of fixed size and are added in order.
 
+pub mod auto;
 pub mod calibrate;
 pub mod cluster;
 pub mod crossval;
 pub mod elastic_net;
+pub mod ensemble;
 pub mod faer_call;
 pub mod forest;
 pub mod frame;

@@ -4,6 +4,7 @@
 
 mod battery;
 mod forest;
+mod ensemble;
 mod laws;
 mod neighbours;
 mod measures;
