@@ -4,7 +4,9 @@
 //! ([`Ridge`](linear::Ridge), [`Logistic`](logistic::Logistic)); its `fit(run, data)` gives what was learnt
 //! (`FittedRidge`, `FittedLogistic`), which predicts, explains itself and is saved through serde. Preparation
 //! ([`transform`], [`spline`], [`polynomial`]) is fitted too, on training rows only. Every estimator also stands in the
-//! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`].
+//! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`]. Parameters are chosen by
+//! [`search`] on the splits of [`crossval`], several models become one in [`ensemble`], and [`auto`] does all of this
+//! within a budget.
 //!
 //! ```
 //! use tradewind_core::Run;
