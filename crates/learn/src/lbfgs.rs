@@ -157,7 +157,7 @@ fn line_search(
     None
 }
 
-fn largest(v: &[f64]) -> f64 {
+pub(crate) fn largest(v: &[f64]) -> f64 {
     v.iter().fold(0.0_f64, |m, a| if a.is_nan() { f64::INFINITY } else { m.max(a.abs()) })
 }
 

@@ -24,12 +24,14 @@
 pub mod auto;
 pub mod calibrate;
 pub mod cluster;
+mod cholesky;
 pub mod crossval;
 pub mod elastic_net;
 pub mod ensemble;
 pub mod faer_call;
 pub mod forest;
 pub mod frame;
+pub mod glm;
 pub mod huber;
 mod lbfgs;
 pub mod learner;
@@ -38,11 +40,14 @@ pub mod logistic;
 pub mod matrix;
 pub mod neighbours;
 pub mod measure;
+mod newton;
 pub mod polynomial;
 pub mod prepare;
 mod qr;
 pub mod quantile;
 pub mod search;
+pub mod ridge_cv;
+mod smooth;
 pub mod spline;
 mod student;
 pub mod transform;
@@ -72,6 +77,16 @@ pub const CATALOG: &[LearnerEntry] = &[
     forest::RANDOM_FOREST,
     forest::EXTRA_TREES,
     forest::isolation::ENTRY,
+    ridge_cv::ENTRY,
+    elastic_net::LASSO,
+    elastic_net::ENTRY,
+    polynomial::ENTRY,
+    huber::ENTRY,
+    quantile::ENTRY,
+    glm::POISSON,
+    glm::GAMMA,
+    glm::TWEEDIE,
+    logistic::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.

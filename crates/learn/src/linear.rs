@@ -9,6 +9,7 @@ use crate::matrix::{Dataset, Matrix};
 use crate::qr;
 use crate::student::two_sided_p;
 use faer::Mat;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
@@ -355,22 +356,21 @@ fn too_large(what: &str) -> Error {
     Error::Invalid(format!("{what} has values too large to be squared and summed; give it in larger units"))
 }
 
+/// Rows per chunk of a sum over columns.
+const SUM_ROWS: usize = 4096;
+
 /// Weighted mean and standard deviation of every column; a spread that is only rounding is given as 0.
 pub(crate) fn moments(x: &Matrix, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let total: f64 = w.iter().sum();
-    let mut means = vec![0.0; x.n_cols()];
-    for (row, w) in x.rows().zip(w) {
-        for (m, v) in means.iter_mut().zip(row) {
-            *m += w * v;
-        }
-    }
+    let mut means = column_sums(x, w, |sum, row, w| {
+        sum.iter_mut().zip(row).for_each(|(m, v)| *m += w * v);
+    });
     means.iter_mut().for_each(|m| *m /= total);
-    let mut sds = vec![0.0; x.n_cols()];
-    for (row, w) in x.rows().zip(w) {
-        for ((s, v), m) in sds.iter_mut().zip(row).zip(&means) {
+    let mut sds = column_sums(x, w, |sum, row, w| {
+        for ((s, v), m) in sum.iter_mut().zip(row).zip(&means) {
             *s += w * (v - m) * (v - m);
         }
-    }
+    });
     for (s, m) in sds.iter_mut().zip(&means) {
         *s = (*s / total).sqrt();
         if *s <= 1e-13 * m.abs() {
@@ -378,6 +378,28 @@ pub(crate) fn moments(x: &Matrix, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
         }
     }
     (means, sds)
+}
+
+/// Sums over the rows, one per column, in chunks that are added in order.
+fn column_sums(x: &Matrix, w: &[f64], add: impl Fn(&mut [f64], &[f64], f64) + Sync) -> Vec<f64> {
+    let p = x.n_cols();
+    if p == 0 {
+        return Vec::new();
+    }
+    let parts: Vec<Vec<f64>> = w
+        .par_chunks(SUM_ROWS)
+        .zip(x.values().par_chunks(SUM_ROWS * p))
+        .map(|(w, rows)| {
+            let mut sum = vec![0.0; p];
+            rows.chunks_exact(p).zip(w).for_each(|(row, w)| add(&mut sum, row, *w));
+            sum
+        })
+        .collect();
+    let mut total = vec![0.0; p];
+    for part in &parts {
+        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+    total
 }
 
 /// The catalogue entry.

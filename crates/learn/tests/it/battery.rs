@@ -36,13 +36,21 @@ impl Case {
 
     /// A trees' or neighbours' answer, which follows thresholds and not a formula.
     fn is_smooth(&self) -> bool {
-        matches!(self.name, "ols" | "ridge" | "quantile" | "huber" | "elastic_net" | "logistic")
+        let linear = ["ols", "ridge", "ridge_cv", "lasso", "elastic_net", "polynomial", "huber", "quantile"];
+        linear.contains(&self.name) || self.has_log_link() || self.name == "logistic"
+    }
+
+    /// Whether the raw score is the logarithm of the prediction.
+    fn has_log_link(&self) -> bool {
+        matches!(self.name, "poisson" | "gamma" | "tweedie")
     }
 }
 
 fn params(name: &str, task: Task) -> Params {
     let text = match (name, task) {
         ("ridge", _) => r#"{"alpha": 1e-8}"#,
+        ("ridge_cv", _) => r#"{"alphas": [1e-8]}"#,
+        ("lasso", _) => r#"{"alpha": 1e-5}"#,
         ("elastic_net", _) => r#"{"alpha": 1e-4, "l1_ratio": 0.5}"#,
         ("logistic", _) => r#"{"l2": 1e-3, "tolerance": 1e-8}"#,
         _ => "{}",
@@ -160,7 +168,7 @@ fn constant_and_duplicate_columns_change_nothing() {
         let run = Run::new(0);
         let (p, q) = (case.predict(&run, &a, a.x()).unwrap(), case.predict(&run, &b, b.x()).unwrap());
         // A penalty is shared by equal columns, which lets them weigh a little more together.
-        let tolerance = if matches!(case.name, "logistic" | "elastic_net") { 0.01 } else { 1e-5 };
+        let tolerance = if matches!(case.name, "logistic" | "elastic_net" | "lasso") { 0.01 } else { 1e-5 };
         for (p, q) in p.iter().zip(&q) {
             // What is drawn or measured over the columns may differ, but must stay an answer.
             assert!(
@@ -255,7 +263,8 @@ fn importance_and_contributions_agree_with_the_predictions() {
             assert_eq!(parts.n_cols() % 4, 0, "{}", case.name);
             if case.task == Task::Regression && parts.n_cols() == 4 {
                 for i in 0..data.n_rows() {
-                    let sum: f64 = parts.row(i).iter().sum();
+                    let raw: f64 = parts.row(i).iter().sum();
+                    let sum = if case.has_log_link() { raw.exp() } else { raw };
                     assert!(
                         (sum - answers.get(i, 0)).abs() < 1e-8,
                         "{}: {sum} {}",

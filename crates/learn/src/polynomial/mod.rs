@@ -1,4 +1,8 @@
-//! Polynomial features: powers and products of columns, with names.
+//! Polynomial features (powers and products of columns, with names), and regression on them.
+
+mod regression;
+
+pub use regression::{DegreeTried, ENTRY, FittedPolynomialRegression, PolynomialRegression};
 
 use crate::matrix::{Matrix, column_name};
 use serde::{Deserialize, Serialize};
