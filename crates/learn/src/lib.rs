@@ -7,6 +7,8 @@
 //! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`]. Parameters are chosen by
 //! [`search`] on the splits of [`crossval`], several models become one in [`ensemble`], and [`auto`] does all of this
 //! within a budget.
+//! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`]. Models of LightGBM and
+//! XGBoost come in through [`import`]; [`explain`] tells what any fitted model goes by.
 //!
 //! ```
 //! use tradewind_core::Run;
@@ -28,11 +30,13 @@ mod cholesky;
 pub mod crossval;
 pub mod elastic_net;
 pub mod ensemble;
+pub mod explain;
 pub mod faer_call;
 pub mod forest;
 pub mod frame;
 pub mod glm;
 pub mod huber;
+pub mod import;
 mod lbfgs;
 pub mod learner;
 pub mod linear;

@@ -3,17 +3,25 @@
 //! A tree is kept as arrays, one entry per inner node; children that are leaves are written as `!leaf`, the way
 //! LightGBM keeps them. Rows go left when the value is at most the threshold, or, at a node of categories, when the
 //! category is in the node's set.
+//!
+//! [`shap`] splits a score among the columns.
+
+mod packed;
+mod predict;
+pub mod shap;
 
 pub mod bins;
 pub mod grow;
 
 use crate::matrix::Matrix;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Error, Result};
 
-/// Rows predicted by one task.
-const CHUNK_ROWS: usize = 512;
+/// What counts as zero at a node of [`Missing::Zero`]: LightGBM's limit, a `float` there.
+pub(crate) const ZERO: f64 = 1e-35_f32 as f64;
+
+/// The most columns an ensemble may have; memory for a row's answer grows with them, also for a file that lies.
+pub const FEATURES_MAX: usize = 1 << 24;
 
 /// Which values count as missing at a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +30,7 @@ pub enum Missing {
     /// NaN goes where the node sends missing values.
     #[default]
     Nan,
-    /// NaN and zero do (|x| ≤ 1e-35, as LightGBM counts).
+    /// NaN and zero do (|x| ≤ 1e-35 as a 32-bit float, as LightGBM counts).
     Zero,
     /// None does; NaN is read as zero.
     None,
@@ -66,7 +74,7 @@ impl Node {
     pub fn goes_left(&self, value: f64) -> bool {
         let value = match self.missing {
             Missing::Nan if value.is_nan() => return self.missing_left,
-            Missing::Zero if value.is_nan() || value.abs() <= 1e-35 => return self.missing_left,
+            Missing::Zero if value.is_nan() || value.abs() <= ZERO => return self.missing_left,
             Missing::None if value.is_nan() => 0.0,
             _ => value,
         };
@@ -125,8 +133,11 @@ impl Tree {
     pub fn check(&self, n_features: usize, n_outputs: usize) -> Result<()> {
         let fault = |what: String| Err(Error::Invalid(format!("a tree is broken: {what}")));
         let (n, leaves) = (self.nodes.len(), self.n_leaves());
-        if leaves != n + 1 || self.leaves.len() != leaves * n_outputs {
+        if leaves != n + 1 || Some(self.leaves.len()) != leaves.checked_mul(n_outputs) {
             return fault(format!("{n} inner nodes, {leaves} leaves and {} values", self.leaves.len()));
+        }
+        if let Some(leaf) = self.leaves.iter().position(|v| !v.is_finite()) {
+            return fault(format!("leaf value {leaf} is {}", self.leaves[leaf]));
         }
         let mut seen = vec![false; n + leaves];
         for (i, node) in self.nodes.iter().enumerate() {
@@ -165,7 +176,11 @@ pub enum Link {
 /// Trees that add up, or are averaged, to one or several scores.
 ///
 /// Invariants: each tree has either one value per leaf, added to output `output[t]`, or `n_outputs` values per leaf.
+///
+/// Saved, the trees are arrays in base64 rather than lists of numbers, so that a forest is written and read quickly and
+/// bit for bit; reading checks every invariant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawEnsemble")]
 pub struct Ensemble {
     /// Columns the trees were learnt on.
     pub n_features: usize,
@@ -174,46 +189,47 @@ pub struct Ensemble {
     /// What every score starts from.
     pub base: Vec<f64>,
     /// The trees.
+    #[serde(with = "packed")]
     pub trees: Vec<Tree>,
     /// Which output each tree adds to; empty when every leaf holds all outputs.
     pub output: Vec<u32>,
-    /// Whether the scores are the mean of the trees rather than their sum.
+    /// Whether a score is the mean of the trees that add to it rather than their sum.
     pub mean: bool,
 }
 
+#[derive(Deserialize)]
+struct RawEnsemble {
+    n_features: usize,
+    n_outputs: usize,
+    base: Vec<f64>,
+    #[serde(with = "packed")]
+    trees: Vec<Tree>,
+    output: Vec<u32>,
+    mean: bool,
+}
+
+impl TryFrom<RawEnsemble> for Ensemble {
+    type Error = Error;
+    fn try_from(e: RawEnsemble) -> Result<Self> {
+        let RawEnsemble { n_features, n_outputs, base, trees, output, mean } = e;
+        let ensemble = Self { n_features, n_outputs, base, trees, output, mean };
+        ensemble.check()?;
+        Ok(ensemble)
+    }
+}
+
 impl Ensemble {
-    /// The raw scores: one row per row of `x`, `n_outputs` columns. Missing values go where the nodes send them.
-    pub fn scores(&self, x: &Matrix) -> Result<Matrix> {
-        x.check_width(self.n_features, "the trees")?;
-        let k = self.n_outputs;
-        let mut out = Matrix::zeros(x.n_rows(), k);
-        if k == 0 {
-            return Ok(out);
+    /// What the sum over the trees of an output is multiplied by.
+    pub(crate) fn scale(&self, output: usize) -> f64 {
+        if !self.mean {
+            return 1.0;
         }
-        let scale = if self.mean { 1.0 / self.trees.len().max(1) as f64 } else { 1.0 };
-        out.values_mut().par_chunks_mut(CHUNK_ROWS * k).enumerate().for_each(|(chunk, out)| {
-            let first = chunk * CHUNK_ROWS;
-            // Tree by tree over a few rows, so that a tree's nodes stay in the cache.
-            for (t, tree) in self.trees.iter().enumerate() {
-                for (i, scores) in out.chunks_exact_mut(k).enumerate() {
-                    let leaf = tree.leaf_of(x.row(first + i));
-                    match self.output.get(t) {
-                        Some(&output) => scores[output as usize] += tree.leaves[leaf],
-                        None => {
-                            for (score, v) in scores.iter_mut().zip(&tree.leaves[leaf * k..(leaf + 1) * k]) {
-                                *score += v;
-                            }
-                        }
-                    }
-                }
-            }
-            for scores in out.chunks_exact_mut(k) {
-                for (score, base) in scores.iter_mut().zip(&self.base) {
-                    *score = base + *score * scale;
-                }
-            }
-        });
-        Ok(out)
+        let all = if self.output.is_empty() {
+            self.trees.len()
+        } else {
+            self.output.iter().filter(|o| **o as usize == output).count()
+        };
+        1.0 / all.max(1) as f64
     }
 
     /// Total gain of each column over all trees.
@@ -231,6 +247,18 @@ impl Ensemble {
         let fits = self.base.len() == self.n_outputs
             && (self.output.is_empty() || self.output.len() == self.trees.len())
             && self.output.iter().all(|o| (*o as usize) < self.n_outputs);
+        if self.n_features > FEATURES_MAX {
+            return Err(Error::Invalid(format!(
+                "an ensemble is broken: {} columns, where {FEATURES_MAX} are the most",
+                self.n_features
+            )));
+        }
+        if let Some(output) = self.base.iter().position(|b| !b.is_finite()) {
+            return Err(Error::Invalid(format!(
+                "an ensemble is broken: the base of output {output} is {}",
+                self.base[output]
+            )));
+        }
         if !fits {
             return Err(Error::Invalid(
                 "an ensemble is broken: outputs, bases and trees do not agree".into(),

@@ -10,3 +10,4 @@ mod neighbours;
 mod measures;
 mod reference;
 mod search;
+mod trees;
