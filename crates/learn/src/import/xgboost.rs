@@ -185,11 +185,14 @@ fn base(text: &str, k: usize) -> Result<Vec<f64>, String> {
     }
 }
 
+/// Turns a `base_score` into a score.
+type ToScore = fn(f64) -> f64;
+
 /// How scores become answers, and `base_score` a score.
-fn answer(objective: &str) -> Result<(Answer, fn(f64) -> f64), String> {
-    let same: fn(f64) -> f64 = |b| b;
-    let log: fn(f64) -> f64 = f64::ln;
-    let logit: fn(f64) -> f64 = |b| -(1.0 / b - 1.0).ln();
+fn answer(objective: &str) -> Result<(Answer, ToScore), String> {
+    let same: ToScore = |b| b;
+    let log: ToScore = f64::ln;
+    let logit: ToScore = |b| -(1.0 / b - 1.0).ln();
     Ok(match objective {
         "reg:squarederror"
         | "reg:linear"

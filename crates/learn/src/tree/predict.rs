@@ -98,8 +98,9 @@ impl Walk {
 
     /// Where a row with this value goes from a place: 0 for left, 1 for right.
     #[inline(always)]
+    #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not below goes right, NaN included")]
     fn turn<const PLAIN: bool>(&self, place: Place, value: f64) -> u32 {
-        let present = u32::from(value == value);
+        let present = u32::from(!value.is_nan());
         let missing_right = place.feature >> 31;
         if PLAIN || place.feature & (ZERO_IS_MISSING | CATEGORIES) == 0 {
             return u32::from(!(value <= place.threshold)) & (present | missing_right);
