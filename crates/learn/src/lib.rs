@@ -24,6 +24,7 @@
 //! sums run over chunks of fixed size and are added in order.
 
 pub mod auto;
+pub mod boosting;
 pub mod calibrate;
 pub mod cluster;
 mod cholesky;
@@ -91,6 +92,7 @@ pub const CATALOG: &[LearnerEntry] = &[
     glm::GAMMA,
     glm::TWEEDIE,
     logistic::ENTRY,
+    boosting::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.

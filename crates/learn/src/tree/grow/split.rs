@@ -67,10 +67,6 @@ pub(super) struct Column<'a> {
 const LANES: usize = 8;
 
 impl Leaf<'_> {
-    fn h_total(&self) -> f64 {
-        f64::from(h_of(self.total)) * self.sums.h
-    }
-
     /// Fewest units of hessian on either side, from the fewest rows and the smallest sum. Rows are counted by their
     /// share in the hessian, as LightGBM does.
     fn least(&self, rows: usize) -> i32 {
