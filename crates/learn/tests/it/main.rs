@@ -5,6 +5,7 @@
 mod battery;
 mod forest;
 mod ensemble;
+mod boosting;
 mod laws;
 mod neighbours;
 mod measures;
