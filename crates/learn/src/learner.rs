@@ -143,6 +143,8 @@ pub struct Bears {
     pub any_scale: bool,
     /// Weights of rows.
     pub weights: bool,
+    /// Values below zero; where false, columns must be counts.
+    pub negative: bool,
 }
 
 /// One entry of the catalogue of estimators.

@@ -38,11 +38,14 @@ pub mod frame;
 pub mod glm;
 pub mod huber;
 pub mod import;
+pub mod knn;
 mod lbfgs;
 pub mod learner;
 pub mod linear;
+pub mod linear_svm;
 pub mod logistic;
 pub mod matrix;
+pub mod naive_bayes;
 pub mod neighbours;
 pub mod measure;
 mod newton;
@@ -55,6 +58,7 @@ pub mod ridge_cv;
 mod smooth;
 pub mod spline;
 mod student;
+pub mod svm;
 pub mod transform;
 pub mod tree;
 
@@ -93,6 +97,13 @@ pub const CATALOG: &[LearnerEntry] = &[
     glm::TWEEDIE,
     logistic::ENTRY,
     boosting::ENTRY,
+    svm::ENTRY,
+    linear_svm::ENTRY,
+    naive_bayes::GAUSSIAN,
+    naive_bayes::MULTINOMIAL,
+    naive_bayes::COMPLEMENT,
+    naive_bayes::BERNOULLI,
+    knn::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.

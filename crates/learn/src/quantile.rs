@@ -265,7 +265,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "steps before giving up",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: true, weights: true },
+    bears: Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true },
     build: |_, params| {
         let params: Quantile = ENTRY.read(params)?;
         params.check()?;

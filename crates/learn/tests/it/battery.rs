@@ -34,6 +34,17 @@ impl Case {
         self.entry.bears
     }
 
+    /// [`data_of`] these columns, lifted above zero for an estimator of counts.
+    fn data(&self, columns: &[Vec<f64>]) -> Dataset {
+        let data = data_of(columns, self.task);
+        if self.bears().negative {
+            return data;
+        }
+        let mut x = data.x().clone();
+        x.values_mut().iter_mut().for_each(|v| *v += 1.0);
+        Dataset::new(x, data.y().to_vec(), vec![]).unwrap()
+    }
+
     /// A trees' or neighbours' answer, which follows thresholds and not a formula.
     fn is_smooth(&self) -> bool {
         let linear = ["ols", "ridge", "ridge_cv", "lasso", "elastic_net", "polynomial", "huber", "quantile"];
@@ -52,6 +63,8 @@ fn params(name: &str, task: Task) -> Params {
         ("ridge_cv", _) => r#"{"alphas": [1e-8]}"#,
         ("lasso", _) => r#"{"alpha": 1e-5}"#,
         ("elastic_net", _) => r#"{"alpha": 1e-4, "l1_ratio": 0.5}"#,
+        // liblinear penalises the intercept too.
+        ("linear_svm", Task::Regression) => r#"{"c": 1e7, "epsilon": 0.0, "max_iter": 300}"#,
         ("logistic", _) => r#"{"l2": 1e-3, "tolerance": 1e-8}"#,
         _ => "{}",
     };
@@ -140,7 +153,7 @@ fn one_row_predicts_itself_or_is_too_few() {
 #[test]
 fn no_columns_predict_the_middle() {
     for case in cases() {
-        let data = data_of(&[], case.task);
+        let data = case.data(&[]);
         let p = case.predict(&Run::new(0), &data, &Matrix::zeros(2, 0)).unwrap();
         assert!(p.iter().all(|v| v.is_finite()), "{}: {p:?}", case.name);
         assert_eq!(p[..p.len() / 2], p[p.len() / 2..], "{}", case.name);
@@ -164,7 +177,7 @@ fn constant_and_duplicate_columns_change_nothing() {
         let mut more = plain.clone();
         more.push(vec![1e6 + 0.1; 80]);
         more.push(plain[0].clone());
-        let (a, b) = (data_of(&plain, case.task), data_of(&more, case.task));
+        let (a, b) = (case.data(&plain), case.data(&more));
         let run = Run::new(0);
         let (p, q) = (case.predict(&run, &a, a.x()).unwrap(), case.predict(&run, &b, b.x()).unwrap());
         // A penalty is shared by equal columns, which lets them weigh a little more together.
@@ -184,7 +197,7 @@ fn constant_and_duplicate_columns_change_nothing() {
 fn what_is_evident_is_learnt() {
     for case in cases() {
         // The target follows the first of three columns.
-        let data = data_of(&columns(600, 3), case.task);
+        let data = case.data(&columns(600, 3));
         let (train, test) = (data.select_rows(&(0..400).collect::<Vec<_>>()).unwrap(), 400..600);
         let x = data.x().select_rows(&test.clone().collect::<Vec<_>>());
         let p = case.predict(&Run::new(3), &train, &x).unwrap();
@@ -214,7 +227,7 @@ fn what_is_evident_is_learnt() {
 #[test]
 fn missing_values_and_categories_are_used_or_refused_by_name() {
     for case in cases() {
-        let plain = data_of(&columns(200, 2), case.task);
+        let plain = case.data(&columns(200, 2));
         let names = vec!["price".to_owned(), "brand".to_owned()];
         let mut x = plain.x().clone();
         (0..200).for_each(|i| x.row_mut(i)[1] = (i % 5) as f64);
@@ -247,7 +260,7 @@ fn missing_values_and_categories_are_used_or_refused_by_name() {
 #[test]
 fn importance_and_contributions_agree_with_the_predictions() {
     for case in cases() {
-        let data = data_of(&columns(300, 3), case.task);
+        let data = case.data(&columns(300, 3));
         let run = Run::new(0);
         let fitted = case.entry.learner(case.task, &case.params).unwrap().fit(&run, &data).unwrap();
         if let Some(importance) = fitted.importance() {
@@ -285,7 +298,7 @@ fn faults_name_column_and_row() {
     let fault = Dataset::new(Matrix::from_rows(&rows).unwrap(), vec![0.0; 6], names).unwrap_err().to_string();
     assert!(fault.contains("`stock`") && fault.contains("inf") && fault.contains("row 4"), "{fault}");
     for case in cases() {
-        let data = data_of(&columns(40, 2), case.task);
+        let data = case.data(&columns(40, 2));
         let run = Run::new(0);
         let infinite = Matrix::from_rows(&[[0.0, 0.0], [f64::INFINITY, 0.0]]).unwrap();
         let fault = case.predict(&run, &data, &infinite);
@@ -319,10 +332,13 @@ fn classes_that_cannot_be_learnt_are_told() {
 #[test]
 fn extreme_values_never_panic() {
     for case in cases() {
+        let lift = |v: f64| if case.bears().negative { v } else { v.abs() };
         for scale in [1e-300, 1e-12, 1e12, 1e155, 1e300] {
-            let wide: Vec<Vec<f64>> =
-                columns(30, 2).into_iter().map(|c| c.into_iter().map(|v| v * scale).collect()).collect();
-            let y = data_of(&columns(30, 2), case.task).y().to_vec();
+            let wide: Vec<Vec<f64>> = columns(30, 2)
+                .into_iter()
+                .map(|c| c.into_iter().map(|v| lift(v) * scale).collect())
+                .collect();
+            let y = case.data(&columns(30, 2)).y().to_vec();
             let data = Dataset::new(Matrix::from_columns(&wide).unwrap(), y, vec![]).unwrap();
             if let Ok(p) = case.predict(&Run::new(0), &data, data.x()) {
                 assert!(p.iter().all(|v| v.is_finite()), "{} at {scale}: {p:?}", case.name);
@@ -335,7 +351,7 @@ fn extreme_values_never_panic() {
 fn threads_change_nothing() {
     for case in cases() {
         // Several chunks of rows.
-        let data = data_of(&columns(5000, 7), case.task);
+        let data = case.data(&columns(5000, 7));
         let few = data.x().select_rows(&[0, 1, 2, 4999]);
         let one = case.predict(&Run::new(0).with_threads(1), &data, &few).unwrap();
         let four = case.predict(&Run::new(0).with_threads(4), &data, &few).unwrap();
@@ -346,7 +362,7 @@ fn threads_change_nothing() {
 #[test]
 fn saving_and_loading_changes_nothing() {
     for case in cases() {
-        let data = data_of(&columns(300, 4), case.task);
+        let data = case.data(&columns(300, 4));
         let run = Run::new(0);
         let p = case.predict(&run, &data, data.x()).unwrap();
         let q = case.reload(&run, &data, data.x()).unwrap();
@@ -357,7 +373,7 @@ fn saving_and_loading_changes_nothing() {
 #[test]
 fn equal_seeds_give_equal_answers_and_rows_do_not_depend_on_their_company() {
     for case in cases() {
-        let data = data_of(&columns(400, 4), case.task);
+        let data = case.data(&columns(400, 4));
         let run = Run::new(9);
         let p = case.predict(&run, &data, data.x()).unwrap();
         assert_eq!(bits(&p), bits(&case.predict(&run, &data, data.x()).unwrap()), "{}", case.name);
@@ -369,7 +385,7 @@ fn equal_seeds_give_equal_answers_and_rows_do_not_depend_on_their_company() {
 #[test]
 fn weights_count_as_often_as_they_say() {
     for case in cases().into_iter().filter(|c| c.bears().weights && c.is_smooth()) {
-        let data = data_of(&columns(60, 2), case.task);
+        let data = case.data(&columns(60, 2));
         let twice: Vec<usize> = (0..60).chain(0..30).collect();
         let run = Run::new(0);
         let p = case.predict(&run, &data.select_rows(&twice).unwrap(), data.x()).unwrap();
@@ -412,7 +428,7 @@ fn parameters_are_checked_and_have_the_defaults_that_are_told() {
             };
             assert_eq!(faults.len(), e.params.len(), "{}", e.name);
         }
-        let data = data_of(&columns(120, 3), case.task);
+        let data = case.data(&columns(120, 3));
         let predict = |params: &Params| {
             let fitted = e.learner(case.task, params).unwrap().fit(&Run::new(0), &data).unwrap();
             bits(fitted.predict(data.x()).unwrap().values())
@@ -429,7 +445,7 @@ fn parameters_are_checked_and_have_the_defaults_that_are_told() {
 #[test]
 fn cancelled_runs_stop() {
     for case in cases() {
-        let data = data_of(&columns(50, 2), case.task);
+        let data = case.data(&columns(50, 2));
         let run = Run::new(0);
         run.cancel();
         let stopped = case.predict(&run, &data, data.x());

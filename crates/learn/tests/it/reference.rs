@@ -16,15 +16,15 @@ fn reference() -> Value {
     serde_json::from_str(include_str!("../reference/linear_models.json")).unwrap()
 }
 
-fn list(v: &Value) -> Vec<f64> {
+pub(crate) fn list(v: &Value) -> Vec<f64> {
     v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
-fn labels(v: &Value) -> Vec<usize> {
+pub(crate) fn labels(v: &Value) -> Vec<usize> {
     list(v).iter().map(|v| *v as usize).collect()
 }
 
-fn matrix(v: &Value) -> Matrix {
+pub(crate) fn matrix(v: &Value) -> Matrix {
     Matrix::from_rows(&v.as_array().unwrap().iter().map(list).collect::<Vec<_>>()).unwrap()
 }
 
@@ -35,7 +35,7 @@ fn data(r: &Value, target: &str) -> Dataset {
 
 /// Relative to values above 1, absolute below.
 #[track_caller]
-fn near(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+pub(crate) fn near(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         assert!((g - w).abs() <= tolerance * w.abs().max(1.0), "{what} {i}: got {g}, reference {w}");
