@@ -56,6 +56,7 @@ pub mod quantile;
 pub mod search;
 pub mod ridge_cv;
 mod smooth;
+pub mod reduce;
 pub mod spline;
 mod student;
 pub mod svm;

@@ -6,6 +6,8 @@ mod battery;
 mod forest;
 mod ensemble;
 mod boosting;
+mod battery_clustering;
+mod clusters;
 mod laws;
 mod nearest_and_bayes;
 mod neighbours;
