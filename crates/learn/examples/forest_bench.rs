@@ -21,7 +21,8 @@ fn table(path: &str) -> Dataset {
     let whole = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap()) as usize;
     let (n, p) = (whole(&head[..8]), whole(&head[8..]));
     let (numbers, kinds) = rest.split_at((n * p + n) * 8);
-    let mut x: Vec<f64> = numbers.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    let mut x: Vec<f64> =
+        numbers.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
     let y = x.split_off(n * p);
     let kinds = (0..p).map(|j| match kinds.get(j) {
         Some(1) => ColumnKind::Category,
@@ -60,7 +61,9 @@ fn main() {
             let accuracy = accuracy(&model, &test);
             let predict_s = start.elapsed().as_secs_f64();
             let leaves: usize = model.trees().trees.iter().map(|t| t.n_leaves()).sum();
-            println!("{{\"fit_s\": {fit_s:.4}, \"predict_s\": {predict_s:.4}, \"accuracy\": {accuracy:.5}, \"leaves\": {leaves}}}");
+            println!(
+                "{{\"fit_s\": {fit_s:.4}, \"predict_s\": {predict_s:.4}, \"accuracy\": {accuracy:.5}, \"leaves\": {leaves}}}"
+            );
         }
         // Fits without the target and writes one score per test row.
         ["isolation", train, test, scores, params] => {
@@ -68,8 +71,7 @@ fn main() {
             let learner = entry("isolation_forest").unwrap();
             let params = serde_json::from_str(params).unwrap();
             let start = Instant::now();
-            let model =
-                learner.learner(Task::Anomaly, &params).unwrap().fit(&Run::new(1), &train).unwrap();
+            let model = learner.learner(Task::Anomaly, &params).unwrap().fit(&Run::new(1), &train).unwrap();
             let fit_s = start.elapsed().as_secs_f64();
             let start = Instant::now();
             let p = model.predict(test.x()).unwrap();
@@ -102,6 +104,8 @@ fn main() {
             }
             println!("{{\"auc\": {:.5}}}", total / folds as f64);
         }
-        _ => println!("forest|extra TRAIN TEST THREADS, isolation TRAIN TEST SCORES PARAMS, or folds TABLE PARAMS"),
+        _ => println!(
+            "forest|extra TRAIN TEST THREADS, isolation TRAIN TEST SCORES PARAMS, or folds TABLE PARAMS"
+        ),
     }
 }

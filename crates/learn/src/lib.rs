@@ -105,6 +105,9 @@ pub const CATALOG: &[LearnerEntry] = &[
     naive_bayes::COMPLEMENT,
     naive_bayes::BERNOULLI,
     knn::ENTRY,
+    forest::RANDOM_FOREST,
+    forest::EXTRA_TREES,
+    forest::isolation::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.

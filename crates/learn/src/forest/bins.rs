@@ -90,9 +90,6 @@ fn codes(column: &[f64], max_bins: usize) -> Binned {
         held[bin].push(*code);
         bin_of.insert(*code, bin as u8);
     }
-    let bins = column
-        .iter()
-        .map(|v| if v.is_nan() { n_bins as u8 } else { bin_of[&(*v as u32)] })
-        .collect();
+    let bins = column.iter().map(|v| if v.is_nan() { n_bins as u8 } else { bin_of[&(*v as u32)] }).collect();
     Binned { bins, n_bins, missing: holed.then_some(n_bins as u8), values: BinValues::Codes(held) }
 }

@@ -90,9 +90,7 @@ fn numbers(run: &Run, data: &Dataset, settings: &Settings<'_>) -> Result<FittedF
             let c = Numbers::<false> { z, centre, scale, weight: &[] };
             forest(run, data, settings, &c, 1, None)
         }
-        Some(w) => {
-            forest(run, data, settings, &Numbers::<true> { z, centre, scale, weight: w }, 1, Some(w))
-        }
+        Some(w) => forest(run, data, settings, &Numbers::<true> { z, centre, scale, weight: w }, 1, Some(w)),
     }
 }
 
@@ -151,7 +149,8 @@ fn forest<C: Criterion>(
                 run.check()?;
                 let mut rng = run.rng(t as u64);
                 let drawn = draw(&rows, n_drawn, data.n_rows(), params.bootstrap, &mut rng);
-                let grown = one(run, data, settings, criterion, &columns, &drawn, is_classes, weight, &mut rng);
+                let grown =
+                    one(run, data, settings, criterion, &columns, &drawn, is_classes, weight, &mut rng);
                 run.progress().advance(1);
                 grown
             })

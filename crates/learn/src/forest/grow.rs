@@ -247,7 +247,14 @@ impl<C: Criterion> Grower<'_, C> {
     }
 
     /// Looks at a stretch of rows: it becomes a leaf or waits with its split.
-    fn child(&mut self, from: usize, to: usize, depth: u32, parent: Option<(u32, bool)>, rng: &mut ChaCha8Rng) {
+    fn child(
+        &mut self,
+        from: usize,
+        to: usize,
+        depth: u32,
+        parent: Option<(u32, bool)>,
+        rng: &mut ChaCha8Rng,
+    ) {
         self.sum_up(from, to);
         let limits = self.limits;
         let count = self.criterion.count(&self.total);
@@ -332,7 +339,14 @@ impl<C: Criterion> Grower<'_, C> {
     }
 
     /// Sums a column up by bin and looks for a better split.
-    fn look_at(&mut self, feature: u32, from: usize, to: usize, best: &mut Option<Found>, rng: &mut ChaCha8Rng) {
+    fn look_at(
+        &mut self,
+        feature: u32,
+        from: usize,
+        to: usize,
+        best: &mut Option<Found>,
+        rng: &mut ChaCha8Rng,
+    ) {
         let column = &self.columns[feature as usize];
         let lanes = self.criterion.lanes();
         let items = &self.items[from..to];

@@ -338,7 +338,8 @@ impl<'a> Grower<'a> {
                 gain: 0.0,
                 cover: size,
             });
-            let sides = [(middle, at.to, 1.0 - cut.range_left, false), (at.from, middle, cut.range_left, true)];
+            let sides =
+                [(middle, at.to, 1.0 - cut.range_left, false), (at.from, middle, cut.range_left, true)];
             for (from, to, range, is_left) in sides {
                 // Rows of the side over its part of the range.
                 let ratio = (to - from) as f64 / size / range.max(1e-12);
@@ -446,7 +447,10 @@ impl<'a> Grower<'a> {
         let (a, b) = (self.sorted[best.1], self.sorted[best.1 + 1]);
         let middle = a / 2.0 + b / 2.0;
         let threshold = if middle >= a && middle < b { middle } else { a };
-        Some((best.0, Cut { column, split: Split::Below(threshold), range_left: part_of(low, high, threshold) }))
+        Some((
+            best.0,
+            Cut { column, split: Split::Below(threshold), range_left: part_of(low, high, threshold) },
+        ))
     }
 
     /// A set of categories, each in it by a coin, neither empty nor all.
@@ -540,7 +544,12 @@ impl Learner for Boxed {
     }
 }
 
-const fn spec(name: &'static str, kind: ParamKind, default: &'static str, summary: &'static str) -> ParamSpec {
+const fn spec(
+    name: &'static str,
+    kind: ParamKind,
+    default: &'static str,
+    summary: &'static str,
+) -> ParamSpec {
     ParamSpec { name, kind, default, summary }
 }
 

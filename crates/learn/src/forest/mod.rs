@@ -16,7 +16,6 @@ mod fit;
 mod grow;
 pub mod isolation;
 
-
 pub use criterion::Purity;
 
 use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, save};
@@ -312,8 +311,8 @@ impl FittedLearner for FittedForest {
 }
 
 fn read_back(saved: Value) -> Result<Box<dyn FittedLearner>> {
-    let fitted: FittedForest = serde_json::from_value(saved)
-        .map_err(|source| Error::Saved { what: "forest".to_owned(), source })?;
+    let fitted: FittedForest =
+        serde_json::from_value(saved).map_err(|source| Error::Saved { what: "forest".to_owned(), source })?;
     fitted.trees.check()?;
     if fitted.importance.len() != fitted.trees.n_features {
         return Err(Error::Invalid("a saved forest is broken: columns and importances do not agree".into()));
@@ -338,7 +337,12 @@ impl Learner for ForTask<ExtraTrees> {
     }
 }
 
-const fn spec(name: &'static str, kind: ParamKind, default: &'static str, summary: &'static str) -> ParamSpec {
+const fn spec(
+    name: &'static str,
+    kind: ParamKind,
+    default: &'static str,
+    summary: &'static str,
+) -> ParamSpec {
     ParamSpec { name, kind, default, summary }
 }
 
@@ -351,7 +355,12 @@ const fn specs(bootstrap: &'static str) -> [ParamSpec; 13] {
     let share = ParamKind::Number { min: 0.0, max: 1.0 };
     [
         spec("n_trees", whole(1, 100_000), "100", "Trees."),
-        spec("max_features", share, "", "Share of the columns looked at per node; 0 stands for the square root."),
+        spec(
+            "max_features",
+            share,
+            "",
+            "Share of the columns looked at per node; 0 stands for the square root.",
+        ),
         spec("max_depth", whole(1, 10_000), "", "Depth at which growing ends."),
         spec("min_samples_leaf", whole(1, 1_000_000_000), "1", "Fewest draws in a leaf."),
         spec("min_samples_split", whole(2, 1_000_000_000), "2", "Fewest draws in a node that is split."),

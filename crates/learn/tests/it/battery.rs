@@ -452,3 +452,73 @@ fn cancelled_runs_stop() {
         assert!(matches!(stopped, Err(Error::Interrupted)), "{} {}", case.name, case.task);
     }
 }
+
+/// Every estimator of unusual rows: no target, one score a row, higher for the unusual.
+fn anomaly_cases() -> Vec<Case> {
+    let task = Task::Anomaly;
+    CATALOG
+        .iter()
+        .filter(|entry| entry.tasks.contains(&task))
+        .map(|entry| Case { name: entry.name, task, classes: false, entry, params: params(entry.name, task) })
+        .collect()
+}
+
+#[test]
+fn unusual_rows_are_found_and_odd_data_are_borne() {
+    for case in anomaly_cases() {
+        let (run, name) = (Run::new(5), case.name);
+        let of = |columns: &[Vec<f64>]| {
+            let x = Matrix::from_columns(columns).unwrap();
+            let n = x.n_rows();
+            Dataset::with_missing(x, vec![0.0; n], vec![]).unwrap()
+        };
+        for n in [0, 1] {
+            let few = Dataset::new(Matrix::zeros(n, 3), vec![0.0; n], vec![]).unwrap();
+            let fault = case.predict(&run, &few, &Matrix::zeros(1, 3)).unwrap_err();
+            assert!(matches!(fault, Error::NotEnoughData { got, .. } if got == n), "{name}: {fault}");
+        }
+        // One far row, among constant and duplicate columns too.
+        let mut plain = columns(300, 2);
+        plain.iter_mut().for_each(|c| c[11] = 9.0);
+        let mut more = plain.clone();
+        more.push(vec![0.1; 300]);
+        more.push(plain[0].clone());
+        for data in [of(&plain), of(&more)] {
+            let scores = case.predict(&run, &data, data.x()).unwrap();
+            assert_eq!(scores.len(), 300, "{name}");
+            assert!((0..300).all(|i| i == 11 || scores[i] < scores[11]), "{name}");
+            let threads = case.predict(&run.clone().with_threads(3), &data, data.x()).unwrap();
+            assert_eq!(bits(&scores), bits(&threads), "{name}");
+            assert_eq!(bits(&scores), bits(&case.reload(&run, &data, data.x()).unwrap()), "{name}");
+            let alone = case.predict(&run, &data, &data.x().select_rows(&[11])).unwrap();
+            assert_eq!(bits(&alone), bits(&scores[11..12]), "{name}");
+        }
+        // Rows that are all equal, and no column at all.
+        for data in [of(&vec![vec![2.0; 40]; 2]), data_of(&[], Task::Regression)] {
+            let scores = case.predict(&run, &data, data.x()).unwrap();
+            assert!(scores.iter().all(|s| s.is_finite() && *s == scores[0]), "{name}: {scores:?}");
+        }
+        for scale in [1e-300, 1e12, 1e300] {
+            let wide: Vec<Vec<f64>> = plain.iter().map(|c| c.iter().map(|v| v * scale).collect()).collect();
+            let data = of(&wide);
+            if let Ok(scores) = case.predict(&run, &data, data.x()) {
+                assert!(scores.iter().all(|s| s.is_finite()), "{name} at {scale}");
+            }
+        }
+        let data = of(&plain);
+        let fault = case.predict(&run, &data, &Matrix::zeros(1, 3)).unwrap_err().to_string();
+        assert!(fault.contains("2 columns") && fault.contains('3'), "{name}: {fault}");
+        // Missing and infinite values and unseen categories are used or refused by name.
+        let odd = Matrix::from_rows(&[[f64::NAN, 0.0], [f64::INFINITY, 0.0], [0.0, 77.0]]).unwrap();
+        let mut holed = plain.clone();
+        holed[0][7] = f64::NAN;
+        holed[1] = (0..300).map(|i| f64::from(i % 5)).collect();
+        let kinds = vec![ColumnKind::Number, ColumnKind::Category];
+        match case.predict(&run, &of(&holed).with_kinds(kinds).unwrap(), &odd) {
+            Ok(scores) => assert!(scores.iter().all(|s| s.is_finite()), "{name}: {scores:?}"),
+            Err(fault) => assert!(fault.to_string().contains('`'), "{name}: {fault}"),
+        }
+        run.cancel();
+        assert!(matches!(case.predict(&run, &data, data.x()), Err(Error::Interrupted)), "{name}");
+    }
+}

@@ -100,8 +100,7 @@ fn isolation_scores_as_scikit_learn() {
     let iso = &r["isolation"];
     let depths: Vec<f64> = list(&iso["sizes"]).into_iter().map(mean_depth).collect();
     near("mean depth", &depths, &list(&iso["mean_depth"]), 1e-9);
-    let mut rows: Vec<Vec<f64>> =
-        r["forest"]["x"].as_array().unwrap()[..255].iter().map(list).collect();
+    let mut rows: Vec<Vec<f64>> = r["forest"]["x"].as_array().unwrap()[..255].iter().map(list).collect();
     rows.push(list(&iso["far"]));
     let data = Dataset::new(Matrix::from_rows(&rows).unwrap(), vec![0.0; 256], vec![]).unwrap();
     let params = IsolationForest { n_trees: 500, ..IsolationForest::default() };
@@ -246,7 +245,8 @@ fn missing_values_are_a_signal() {
         let p = params.fit(&Run::new(0), &data, task).unwrap().predict(data.x()).unwrap();
         assert_eq!(p.column(p.n_cols() - 1), y);
     }
-    let p = ExtraTrees::default().fit(&Run::new(0), &data, Task::Regression).unwrap().predict(data.x()).unwrap();
+    let p =
+        ExtraTrees::default().fit(&Run::new(0), &data, Task::Regression).unwrap().predict(data.x()).unwrap();
     near("extra trees", p.values(), &y, 1e-9);
 }
 
