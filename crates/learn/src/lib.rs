@@ -1,4 +1,4 @@
-//! How a table is learned: preparation, linear models, clusters, calibration.
+//! How a table is learned: preparation, estimators of every family, choosing among them, explaining them.
 //!
 //! A [`Dataset`] is a feature [`Matrix`] with target, weights and names. An estimator is a plain struct of parameters
 //! ([`Ridge`](linear::Ridge), [`Logistic`](logistic::Logistic)); its `fit(run, data)` gives what was learnt
@@ -6,9 +6,8 @@
 //! ([`transform`], [`spline`], [`polynomial`]) is fitted too, on training rows only. Every estimator also stands in the
 //! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`]. Parameters are chosen by
 //! [`search`] on the splits of [`crossval`], several models become one in [`ensemble`], and [`auto`] does all of this
-//! within a budget.
-//! list [`CATALOG`] and is then reached in one way, through [`Learner`] and [`FittedLearner`]. Models of LightGBM and
-//! XGBoost come in through [`import`]; [`explain`] tells what any fitted model goes by.
+//! within a budget. Models of LightGBM and XGBoost come in through [`import`]; [`explain`] tells what any fitted model
+//! goes by.
 //!
 //! ```
 //! use tradewind_core::Run;
@@ -72,21 +71,11 @@ use tradewind_core::{Error, Result};
 
 /// All estimators, in the order in which they are shown.
 pub const CATALOG: &[LearnerEntry] = &[
-    linear::OLS,
-    linear::RIDGE,
-    elastic_net::ENTRY,
-    huber::ENTRY,
-    quantile::ENTRY,
-    logistic::ENTRY,
-    cluster::kmeans::ENTRY,
-    cluster::mini_batch::ENTRY,
-    cluster::hierarchical::ENTRY,
-    cluster::dbscan::ENTRY,
-    cluster::hdbscan::ENTRY,
-    cluster::gaussian_mixture::ENTRY,
+    boosting::ENTRY,
     forest::RANDOM_FOREST,
     forest::EXTRA_TREES,
-    forest::isolation::ENTRY,
+    linear::OLS,
+    linear::RIDGE,
     ridge_cv::ENTRY,
     elastic_net::LASSO,
     elastic_net::ENTRY,
@@ -97,7 +86,6 @@ pub const CATALOG: &[LearnerEntry] = &[
     glm::GAMMA,
     glm::TWEEDIE,
     logistic::ENTRY,
-    boosting::ENTRY,
     svm::ENTRY,
     linear_svm::ENTRY,
     naive_bayes::GAUSSIAN,
@@ -105,9 +93,13 @@ pub const CATALOG: &[LearnerEntry] = &[
     naive_bayes::COMPLEMENT,
     naive_bayes::BERNOULLI,
     knn::ENTRY,
-    forest::RANDOM_FOREST,
-    forest::EXTRA_TREES,
     forest::isolation::ENTRY,
+    cluster::kmeans::ENTRY,
+    cluster::mini_batch::ENTRY,
+    cluster::hierarchical::ENTRY,
+    cluster::dbscan::ENTRY,
+    cluster::hdbscan::ENTRY,
+    cluster::gaussian_mixture::ENTRY,
 ];
 
 /// The catalogue entry of that name; the error lists all names.

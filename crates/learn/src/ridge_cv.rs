@@ -253,7 +253,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "what measures the error of a penalty",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
     build: |_, params| {
         let params: RidgeCv = ENTRY.read(params)?;
         params.check()?;

@@ -342,7 +342,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "whether all rows may be one cluster",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: false },
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: false, negative: true },
     build: |_, params| {
         let params: Hdbscan = ENTRY.read(params)?;
         params.check()?;

@@ -593,7 +593,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             "Share of the training rows that are to be called unusual.",
         ),
     ],
-    bears: Bears { missing: true, categories: true, any_scale: true, weights: true },
+    bears: Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true },
     build: |_, params| {
         let params: IsolationForest = ENTRY.read(params)?;
         params.check()?;

@@ -313,7 +313,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "steps before giving up",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
     build: |_, params| {
         let params: Logistic = ENTRY.read(params)?;
         params.check()?;

@@ -427,7 +427,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "how a round finds the nearest centres; the clusters are the same",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true },
+    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
     build: |_, params| {
         let params: KMeans = ENTRY.read(params)?;
         params.check()?;
