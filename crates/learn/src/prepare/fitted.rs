@@ -394,7 +394,10 @@ fn each<F>(name: &str, work: Work, fitted: &[F], of: impl Fn(f64, &F) -> Result<
     let mut parts = numbers(name, work)?;
     for (part, f) in parts.iter_mut().zip(fitted) {
         for (i, v) in part.values.iter_mut().enumerate().filter(|(_, v)| !v.is_nan()) {
-            *v = of(*v, f).map_err(|e| named(&format!("{}` in row {i} (`{v}", part.name), e))?;
+            *v = of(*v, f).map_err(|e| match e {
+                Error::Invalid(text) => Error::Invalid(format!("column `{}` in row {i}: {text}", part.name)),
+                other => other,
+            })?;
             if v.is_infinite() {
                 return Err(Error::Invalid(format!(
                     "column `{}` has a value in row {i} too far from the training rows to be scaled; correct or cap it",
