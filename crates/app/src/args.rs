@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Trends(TrendsArgs),
     /// Forecast units, revenue or price with intervals
     Forecast(ForecastArgs),
+    /// Learn from any table: fit, tune, predict, evaluate, explain
+    Learn(LearnArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
     /// List the models with their parameters
@@ -306,6 +308,182 @@ pub(crate) struct ForecastEvaluateArgs {
     pub(crate) gap: u16,
 }
 
+/// `tradewind learn`
+#[derive(Debug, Args)]
+pub(crate) struct LearnArgs {
+    #[command(subcommand)]
+    pub(crate) action: LearnAction,
+}
+
+/// `tradewind learn …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LearnAction {
+    /// Fit an estimator to a table and write the model's folder
+    Fit(LearnFitArgs),
+    /// Answer the rows of a table by a model
+    Predict(LearnPredictArgs),
+    /// Measure a model on rows whose target is known
+    Evaluate(LearnEvaluateArgs),
+    /// Search for the best parameters and fit with them
+    Tune(LearnTuneArgs),
+    /// Say what a model goes by: importance, dependence, one row's reasons
+    Explain(LearnExplainArgs),
+}
+
+/// A table to learn from: a file, or a query over a shop.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TableArgs {
+    /// The table: CSV, TSV, JSON Lines, Parquet or Excel, plain or compressed
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "sql")]
+    pub(crate) input: Option<PathBuf>,
+    /// Instead of a file: a query over the shop's tables
+    #[arg(long, value_name = "QUERY", conflicts_with = "input")]
+    pub(crate) sql: Option<String>,
+    /// Columns that are texts (codes, identifiers) though their values look like numbers
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) text: Vec<String>,
+}
+
+/// Which columns play which part.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ColumnsArgs {
+    /// The column to learn (none for --task anomaly and clustering)
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) target: Option<String>,
+    /// What to learn: regression, binary, multiclass, ranking, anomaly or clustering [default: found from the target]
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// The column of weights
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) weight: Option<String>,
+    /// The column that tells which rows are ranked together
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
+    /// The column that tells when a row was known; the latest rows are then held out
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: Option<String>,
+    /// Columns that are not looked at
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) ignore: Vec<String>,
+}
+
+/// `tradewind learn fit`
+#[derive(Debug, Args)]
+pub(crate) struct LearnFitArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    #[command(flatten)]
+    pub(crate) columns: ColumnsArgs,
+    /// The estimator, or auto (`tradewind models --learn` lists them)
+    #[arg(long, value_name = "NAME", default_value = "boosting")]
+    pub(crate) model: String,
+    /// A parameter of the estimator, as n_rounds=200; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// The share of rows held out to stop early and to measure, as 0.2
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) validation: f64,
+    /// With --model auto: how long to look, as 60s, 10m or 1h
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) budget: String,
+    /// The measure to choose by (with --model auto) [default: the task's usual one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) measure: Option<String>,
+    /// The model's folder
+    #[arg(long, short, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+}
+
+/// `tradewind learn predict`
+#[derive(Debug, Args)]
+pub(crate) struct LearnPredictArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    /// The model's folder
+    #[arg(long, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
+    pub(crate) model: PathBuf,
+    /// Columns of the table that are put in front of the answers
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) keep: Vec<String>,
+    /// Write the answers here (.parquet, .csv or .jsonl)
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+}
+
+/// `tradewind learn evaluate`
+#[derive(Debug, Args)]
+pub(crate) struct LearnEvaluateArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    /// The model's folder
+    #[arg(long, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
+    pub(crate) model: PathBuf,
+    /// The column of weights
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) weight: Option<String>,
+    /// The column that tells which rows are ranked together
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
+}
+
+/// `tradewind learn tune`
+#[derive(Debug, Args)]
+pub(crate) struct LearnTuneArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    #[command(flatten)]
+    pub(crate) columns: ColumnsArgs,
+    /// The estimator
+    #[arg(long, value_name = "NAME", default_value = "boosting")]
+    pub(crate) model: String,
+    /// A parameter that is held fixed, as n_rounds=200; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// What to search, as "learning_rate=log(0.01,0.3) n_leaves=int(15,255)" [default: the estimator's usual space]
+    #[arg(long, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
+    /// How to search: tpe, gp, random or grid
+    #[arg(long, value_name = "NAME", default_value = "tpe")]
+    pub(crate) search: String,
+    /// How many sets of parameters to try
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) trials: u32,
+    /// Folds of the cross-validation
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub(crate) folds: u16,
+    /// Stop after this long, as 60s, 10m or 1h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) budget: Option<String>,
+    /// The measure to choose by [default: the task's usual one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) measure: Option<String>,
+    /// Where trials are kept; a search that was stopped goes on from it [default: <output>.trials.jsonl]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) study: Option<PathBuf>,
+    /// The folder of the model fitted with the best parameters
+    #[arg(long, short, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+}
+
+/// `tradewind learn explain`
+#[derive(Debug, Args)]
+pub(crate) struct LearnExplainArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    /// The model's folder
+    #[arg(long, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
+    pub(crate) model: PathBuf,
+    /// The row whose answer is taken apart, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) row: usize,
+    /// Rows looked at, evenly spread over the table
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub(crate) rows: u32,
+    /// Write a page that stands alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+}
+
 /// `tradewind demo`
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -326,8 +504,11 @@ pub(crate) struct ModelsArgs {
     /// One model only
     pub(crate) name: Option<String>,
     /// List the presets of `tradewind import` instead
-    #[arg(long)]
+    #[arg(long, conflicts_with = "learn")]
     pub(crate) presets: bool,
+    /// List the estimators of `tradewind learn` instead
+    #[arg(long)]
+    pub(crate) learn: bool,
 }
 
 #[cfg(test)]

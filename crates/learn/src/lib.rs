@@ -22,14 +22,13 @@
 //! What it refuses to do: read files, look at the clock, or give a result that depends on the number of threads:
 //! sums run over chunks of fixed size and are added in order.
 
+pub mod augment;
 pub mod auto;
 pub mod boosting;
 pub mod calibrate;
-pub mod cluster;
-mod cholesky;
-pub mod augment;
-pub mod calibrate;
 pub mod calibrated;
+mod cholesky;
+pub mod cluster;
 pub mod crossval;
 pub mod curves;
 pub mod elastic_net;
@@ -48,18 +47,18 @@ pub mod linear;
 pub mod linear_svm;
 pub mod logistic;
 pub mod matrix;
+pub mod measure;
 pub mod naive_bayes;
 pub mod neighbours;
-pub mod measure;
 mod newton;
 pub mod polynomial;
 pub mod prepare;
 mod qr;
 pub mod quantile;
-pub mod search;
-pub mod ridge_cv;
-mod smooth;
 pub mod reduce;
+pub mod ridge_cv;
+pub mod search;
+mod smooth;
 pub mod spline;
 mod student;
 pub mod svm;

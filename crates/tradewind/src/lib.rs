@@ -34,6 +34,7 @@ mod events;
 pub mod files;
 pub mod forecasts;
 pub mod import;
+pub mod learning;
 pub mod trends;
 mod word_panel;
 

@@ -2,12 +2,11 @@
 
 use crate::Context;
 use crate::args::{self, ForecastAction, ForecastArgs, ForecastEvaluateArgs, ForecastWhat};
-use crate::commands::{cutoffs, read_input};
+use crate::commands::{cutoffs, params, read_input};
 use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::Tone;
 use serde_json::{Value, json};
-use tradewind::core::Params;
 use tradewind::forecast::Options;
 use tradewind::forecast::backtest::{Backtest, LeaderboardRow};
 use tradewind::warehouse::panel::Target;
@@ -48,23 +47,6 @@ fn coverage(percent: f64) -> Result<f64> {
             "use percents between 0 and 100, as --level 80,95",
         ))
     }
-}
-
-/// `name=value` pairs; a value that reads as JSON (a number, true, a list) is that, anything else is text.
-fn params(pairs: &[String]) -> Result<Params> {
-    pairs
-        .iter()
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').ok_or_else(|| {
-                Error::asked(
-                    format!("`{pair}` is no parameter"),
-                    "write it as NAME=VALUE, as -p season_length=7",
-                )
-            })?;
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            Ok((name.trim().to_owned(), value))
-        })
-        .collect()
 }
 
 fn panel(context: &mut Context, what: &ForecastWhat) -> Result<Panel> {

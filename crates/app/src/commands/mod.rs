@@ -5,12 +5,15 @@ pub(crate) mod demo;
 pub(crate) mod forecast;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod learn;
 pub(crate) mod models;
 pub(crate) mod reference;
 pub(crate) mod trends;
 
 use crate::Context;
 use crate::args::{By, CalendarArgs, FileArgs};
+use serde_json::Value;
+use tradewind::core::Params;
 use tradewind::core::calendar::{Calendar, Region};
 use tradewind::core::freq::parse_stamp;
 use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files};
@@ -66,4 +69,21 @@ pub(crate) fn calendar(context: &Context, args: &CalendarArgs, shop: Option<&Sho
         events.extend(files::read_events(&context.run, path)?);
     }
     Ok(Calendar::new(&regions).with_events(events))
+}
+
+/// `name=value` pairs; a value that reads as JSON (a number, true, a list) is that, anything else is text.
+pub(crate) fn params(pairs: &[String]) -> Result<Params> {
+    pairs
+        .iter()
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                Error::asked(
+                    format!("`{pair}` is no parameter"),
+                    "write it as NAME=VALUE, as -p season_length=7",
+                )
+            })?;
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            Ok((name.trim().to_owned(), value))
+        })
+        .collect()
 }

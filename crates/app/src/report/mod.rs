@@ -1,6 +1,8 @@
 //! Pages that stand alone: one file, no network, no script.
 
 pub(crate) mod evaluation;
+pub(crate) mod learn;
+pub(crate) mod plots;
 pub(crate) mod quality;
 pub(crate) mod svg;
 pub(crate) mod trends;

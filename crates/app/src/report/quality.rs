@@ -15,8 +15,8 @@ pub(crate) struct QualityPage<'a> {
 }
 
 /// A text in the reader's language.
-pub(crate) fn told<'a>(lang: Lang, text: &'a Bilingual) -> &'a str {
-    lang.pick(&text.en, &text.zh)
+pub(crate) fn told(lang: Lang, text: &Bilingual) -> &str {
+    lang.pick(text.en, text.zh)
 }
 
 /// What cleaning did with the lines, in words; classes without a line are left out.

@@ -110,7 +110,7 @@ pub(crate) fn calibration(points: &[(f64, f64, usize)], title: &str) -> Markup {
 }
 
 /// A path through the points; an unknown one lifts the pen.
-fn strokes(points: impl Iterator<Item = (f64, Option<f64>)>) -> String {
+pub(crate) fn strokes(points: impl Iterator<Item = (f64, Option<f64>)>) -> String {
     let mut out = String::new();
     let mut down = false;
     for (x, y) in points {
@@ -125,7 +125,7 @@ fn strokes(points: impl Iterator<Item = (f64, Option<f64>)>) -> String {
     out
 }
 
-fn round(v: f64) -> f64 {
+pub(crate) fn round(v: f64) -> f64 {
     (v * 10.0).round() / 10.0
 }
 
