@@ -243,7 +243,7 @@ fn missing_values_are_a_signal() {
     for task in [Task::Regression, Task::Binary] {
         let params = RandomForest { max_depth: Some(1), ..whole_tree() };
         let p = params.fit(&Run::new(0), &data, task).unwrap().predict(data.x()).unwrap();
-        assert_eq!(p.column(p.n_cols() - 1), y);
+        near(task.word(), &p.column(p.n_cols() - 1), &y, 1e-12);
     }
     let p =
         ExtraTrees::default().fit(&Run::new(0), &data, Task::Regression).unwrap().predict(data.x()).unwrap();

@@ -30,12 +30,19 @@ out["data"] = {"x": x.tolist(), "new": new.tolist(), "y": y.tolist(), "c": c.tol
                "holed": nan_as_null(holed), "holed_new": nan_as_null(holed_new)}
 
 
+def leaves(tree, node=0):
+    """Leaves, where a node of one class is a leaf; by rounding scikit-learn may take its impurity for more than none."""
+    if tree.children_left[node] < 0 or np.sum(tree.value[node][0] > 0) == 1 and tree.max_n_classes > 1:
+        return 1
+    return leaves(tree, tree.children_left[node]) + leaves(tree, tree.children_right[node])
+
+
 def tree(kind, data, target, params, weighted):
     model = kind(random_state=0, **params)
     model.fit(data[0], target, sample_weight=w if weighted else None)
     said = model.predict_proba(data[1]) if hasattr(model, "predict_proba") else model.predict(data[1])[:, None]
     return {"params": params, "weighted": weighted, "predict": np.round(said, 12).tolist(),
-            "importance": model.feature_importances_.tolist(), "leaves": int(model.get_n_leaves())}
+            "importance": model.feature_importances_.tolist(), "leaves": leaves(model.tree_)}
 
 
 R, C = DecisionTreeRegressor, DecisionTreeClassifier
