@@ -122,11 +122,9 @@ impl FittedKnn {
             // Found in order: the first is the nearest. Divided by it, one over a tiny distance stays finite.
             let nearest = found.first().map_or(0.0, |n| n.distance);
             for (v, n) in voice.iter_mut().zip(found) {
-                *v *= match () {
-                    () if n.distance == nearest => 1.0,
-                    () if nearest == 0.0 => 0.0,
-                    () => nearest / n.distance,
-                };
+                if n.distance > nearest {
+                    *v *= nearest / n.distance;
+                }
             }
         }
         let top = voice.iter().fold(0.0f64, |m, v| m.max(*v));

@@ -289,8 +289,8 @@ impl LinearSvm {
                 }
                 s += 1;
             }
-            // Written so that NaN ends the search; `line` then tells.
-            if !(most - least > self.tolerance) {
+            let violated = most - least > self.tolerance;
+            if !violated {
                 if active == n {
                     return Ok(Solution { w, intercept: b, n_iter, converged: true });
                 }
@@ -371,7 +371,8 @@ impl LinearSvm {
             if start < 0.0 {
                 start = total;
             }
-            if !(total > self.tolerance * start) {
+            let violated = total > self.tolerance * start;
+            if !violated {
                 if active == n {
                     return Ok(Solution { w, intercept: b, n_iter, converged: true });
                 }

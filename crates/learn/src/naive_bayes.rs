@@ -235,7 +235,7 @@ impl FittedNaiveBayes {
             check_counts(self.form.what(), data.x(), data.names())?;
         }
         for (i, row) in data.x().rows().enumerate() {
-            if i % CHECK_ROWS == 0 {
+            if i.is_multiple_of(CHECK_ROWS) {
                 run.check()?;
             }
             let (c, w) = (label[i], weight[i]);

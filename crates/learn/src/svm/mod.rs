@@ -249,7 +249,7 @@ impl Svm {
         let at_once = rayon::current_num_threads().clamp(1, tasks.len());
         let cache = self.cache_mb / at_once as f64;
         let orders: Vec<Vec<usize>> = works.iter().enumerate().map(|(w, pair)| pair.order(run, w)).collect();
-        let done: Vec<Result<(Option<Machine>, Vec<(usize, f64)>)>> = tasks
+        let done: Vec<Result<Done>> = tasks
             .par_iter()
             .map(|&(w, fold)| {
                 let pair = &works[w];
@@ -486,6 +486,9 @@ impl Svm {
             .collect())
     }
 }
+
+/// The machine of a whole pair, or the decisions on one of its folds.
+type Done = (Option<Machine>, Vec<(usize, f64)>);
 
 /// The rows of two classes, the first class first, with their sides and bounds.
 struct Pair {

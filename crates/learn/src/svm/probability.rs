@@ -13,8 +13,7 @@ pub(super) fn couple(k: usize, r: &[f64], out: &mut [f64]) {
     out.fill(1.0 / k as f64);
     let tolerance = 0.005 / k as f64;
     for _ in 0..k.max(100) {
-        let qp: Vec<f64> = (0..k).map(|i| (0..k).map(|j| q[i * k + j] * out[j]).sum()).collect();
-        let mut qp = qp;
+        let mut qp: Vec<f64> = (0..k).map(|i| (0..k).map(|j| q[i * k + j] * out[j]).sum()).collect();
         let mut pqp: f64 = (0..k).map(|i| out[i] * qp[i]).sum();
         let worst = qp.iter().fold(0.0f64, |m, v| m.max((v - pqp).abs()));
         if worst < tolerance {

@@ -123,7 +123,7 @@ impl Solver<'_> {
         let mut until_shrink = n.min(SHRINK_EVERY) + 1;
         let mut n_iter = 0;
         while n_iter < most {
-            if n_iter % 64 == 0 {
+            if n_iter.is_multiple_of(64) {
                 run.check()?;
             }
             until_shrink -= 1;
