@@ -14,6 +14,7 @@ mod nearest_and_bayes;
 mod neighbours;
 mod measures;
 mod prepare;
+mod linear_family;
 mod reference;
 mod search;
 mod trees;
