@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]
 
 use std::time::Instant;
-use tradewind_core::metrics::roc_auc;
+use tradewind_core::metrics::class::roc_auc;
 use tradewind_core::{Error, Params, Result, Run};
 use tradewind_learn::{ColumnKind, Dataset, Matrix, Task, boosting};
 

@@ -1,4 +1,4 @@
-//! Plots of models: bars, swarms, scatters, waterfalls, tables of confusion. Like [`super::svg`], plain SVG in the page.
+//! Plots of models: bars, swarms, lines, waterfalls, tables of confusion. Like [`super::svg`], plain SVG in the page.
 
 use super::svg::{amount, round};
 use maud::{Markup, html};
@@ -65,34 +65,6 @@ pub(crate) fn swarm(items: &[(String, Vec<(f64, f64)>)], title: &str, low: &str,
             text.tick x=(LABELS - 8.0) y=(round(height - 12.0)) text-anchor="end" {
                 tspan style=(colour(0.0)) { "●" } " " (low) "  " tspan style=(colour(1.0)) { "●" } " " (high)
             }
-        }
-    }
-}
-
-/// Points of a column's value against what it added to the score.
-pub(crate) fn scatter(points: &[(f64, f64)], across: &str, title: &str) -> Markup {
-    const HEIGHT: f64 = 200.0;
-    const LEFT: f64 = 54.0;
-    let known: Vec<(f64, f64)> =
-        points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
-    let ((x0, x1), (y0, y1)) = (ends(known.iter().map(|p| p.0)), ends(known.iter().map(|p| p.1)));
-    let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - EDGE);
-    let y = |v: f64| HEIGHT - 36.0 - (v - y0) / (y1 - y0) * (HEIGHT - 36.0 - EDGE);
-    let step = known.len().div_ceil(3 * DOTS_MAX).max(1);
-    html! {
-        svg.plot viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
-            title { (title) }
-            @for v in [y0, f64::midpoint(y0, y1), y1] {
-                line.grid x1=(LEFT) x2=(WIDTH - EDGE) y1=(round(y(v))) y2=(round(y(v))) {}
-                text.tick x=(LEFT - 6.0) y=(round(y(v) + 4.0)) text-anchor="end" { (signed(v)) }
-            }
-            @for p in known.iter().step_by(step) {
-                circle.swarm cx=(round(x(p.0))) cy=(round(y(p.1))) r="2" style="fill:var(--line)" {}
-            }
-            @for (v, anchor) in [(x0, "start"), (x1, "end")] {
-                text.tick x=(round(x(v))) y=(HEIGHT - 20.0) text-anchor=(anchor) { (amount(v)) }
-            }
-            text.tick x=(f64::midpoint(LEFT, WIDTH)) y=(HEIGHT - 4.0) text-anchor="middle" { (short(across)) }
         }
     }
 }
@@ -263,8 +235,6 @@ mod tests {
             bars(&named, "t"),
             bars(&[], "t"),
             swarm(&[("x".into(), pairs.clone())], "t", "low", "high"),
-            scatter(&pairs, "x", "t"),
-            scatter(&[], "x", "t"),
             waterfall(0.0, &[], ["t", "usual", "answer"]),
             lines(&[("a".into(), pairs.clone())], "x", "t"),
             confusion(&["a".into(), "b".into()], |_, _| 0, "truth"),

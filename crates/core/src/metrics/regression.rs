@@ -183,7 +183,8 @@ mod tests {
     fn a_weight_of_two_is_two_rows() {
         let (y, f, w) = ([1.0, 2.0, 4.0], [1.5, 2.5, 3.0], [2.0, 1.0, 1.0]);
         let (y2, f2) = ([1.0, 1.0, 2.0, 4.0], [1.5, 1.5, 2.5, 3.0]);
-        let all: [fn(&[f64], &[f64], Option<&[f64]>) -> f64; 9] =
+        type Of = fn(&[f64], &[f64], Option<&[f64]>) -> f64;
+        let all: [Of; 9] =
             [mae, rmse, mape, smape, wape, median_ae, r2, explained_variance, poisson_deviance];
         for (k, of) in all.iter().enumerate() {
             let (a, b) = (of(&y, &f, Some(&w)), of(&y2, &f2, None));

@@ -24,7 +24,7 @@ impl Boosting {
             (Task::Regression, O::Quantiles) => Loss::Pinball(self.quantiles.clone()),
             (Task::Regression, O::Poisson) => Loss::Poisson,
             (Task::Regression, O::Tweedie) => Loss::Tweedie(self.tweedie_power),
-            (Task::Binary, O::Auto) => Loss::LogLoss,
+            (Task::Binary, O::Auto) => Loss::Logistic,
             (Task::Multiclass, O::Auto) => Loss::Softmax(classes),
             (Task::Ranking, O::Auto) => Loss::LambdaRank(self.ranking_top),
             (task, objective) => {

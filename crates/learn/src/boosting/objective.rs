@@ -41,7 +41,7 @@ pub(super) enum Loss {
     Pinball(Vec<f64>),
     Poisson,
     Tweedie(f64),
-    LogLoss,
+    Logistic,
     Softmax(usize),
     LambdaRank(usize),
 }
@@ -80,7 +80,7 @@ impl Loss {
     pub(super) fn link(&self) -> Link {
         match self {
             Self::Poisson | Self::Tweedie(_) => Link::Exp,
-            Self::LogLoss => Link::Logistic,
+            Self::Logistic => Link::Logistic,
             Self::Softmax(_) => Link::Softmax,
             _ => Link::Identity,
         }
@@ -140,7 +140,7 @@ impl<'a> Problem<'a> {
                 levels.iter().map(|level| percentile(&mut all, *level, self.weight.is_some())).collect()
             }
             Loss::Poisson | Loss::Tweedie(_) => vec![self.mean().ln()],
-            Loss::LogLoss => {
+            Loss::Logistic => {
                 let p = self.mean().clamp(1e-15, 1.0 - 1e-15);
                 vec![(p / (1.0 - p)).ln()]
             }
@@ -207,7 +207,7 @@ impl<'a> Problem<'a> {
                     (v - y * u, b * v - a * y * u)
                 });
             }
-            Loss::LogLoss => self.each(scores, out, |s, y| {
+            Loss::Logistic => self.each(scores, out, |s, y| {
                 let p = 1.0 / (1.0 + (-s).exp());
                 (p - y, p * (1.0 - p))
             }),
@@ -265,7 +265,7 @@ impl<'a> Problem<'a> {
                 Loss::Tweedie(p) => {
                     ((2.0 - p) * s[0]).exp() / (2.0 - p) - y * ((1.0 - p) * s[0]).exp() / (1.0 - p)
                 }
-                Loss::LogLoss => s[0].max(0.0) - s[0] * y + (-s[0].abs()).exp().ln_1p(),
+                Loss::Logistic => s[0].max(0.0) - s[0] * y + (-s[0].abs()).exp().ln_1p(),
                 Loss::Softmax(_) => {
                     let top = s.iter().copied().fold(f64::MIN, f64::max);
                     top + s.iter().map(|v| (v - top).exp()).sum::<f64>().ln() - s[y as usize]

@@ -25,7 +25,8 @@ const MAX_ITER: ParamSpec = ParamSpec {
     default: "200",
     summary: "steps before giving up",
 };
-const BEARS: Bears = Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true };
+const BEARS: Bears =
+    Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true };
 
 /// The catalogue entry of [`Poisson`].
 pub const POISSON: LearnerEntry = LearnerEntry {

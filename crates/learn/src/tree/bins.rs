@@ -348,10 +348,11 @@ mod tests {
     use super::*;
 
     fn binned(columns: &[Vec<f64>], kinds: Vec<ColumnKind>, max_bins: usize) -> Binned {
-        let x = Matrix::from_columns(columns).unwrap();
+        let x = Matrix::from_columns(columns).expect("columns of one length");
         let y = vec![0.0; x.n_rows()];
-        let data = Dataset::with_missing(x, y, vec![]).unwrap().with_kinds(kinds).unwrap();
-        Binned::new(&Run::new(0), &data, &BinParams { max_bins, ..BinParams::default() }).unwrap()
+        let data = Dataset::with_missing(x, y, vec![]).expect("finite").with_kinds(kinds).expect("codes");
+        Binned::new(&Run::new(0), &data, &BinParams { max_bins, ..BinParams::default() })
+            .expect("data that can be binned")
     }
 
     #[test]

@@ -3,19 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod battery;
-mod forest;
-mod ensemble;
-mod boosting;
 mod battery_clustering;
+mod boosting;
 mod clusters;
 mod curves;
+mod ensemble;
+mod forest;
 mod laws;
+mod linear_family;
+mod measures;
 mod nearest_and_bayes;
 mod neighbours;
-mod measures;
 mod prepare;
-mod linear_family;
 mod reference;
 mod search;
-mod trees;
 mod svm;
+mod trees;

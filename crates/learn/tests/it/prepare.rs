@@ -224,7 +224,7 @@ proptest! {
     #[test]
     fn the_standard_recipe_suits_every_estimator(seed in 0u64..100, missing: bool, categories: bool, any_scale: bool, has_target: bool) {
         let (frame, y) = mixed(seed, 80);
-        let bears = Bears { missing, categories, any_scale, weights: false };
+        let bears = Bears { missing, categories, any_scale, weights: false, negative: true };
         let recipe = Recipe::standard(&frame, bears, has_target);
         let target = has_target.then_some(Target { task: Task::Regression, y: &y });
         let (fitted, x) = recipe.fit_transform(&Run::new(1), &frame, target).unwrap();

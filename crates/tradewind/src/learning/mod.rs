@@ -149,12 +149,12 @@ impl Material {
         let weight = request
             .weight
             .as_deref()
-            .map(|w| Ok(number_column(&frame, w, "weight")?.to_vec()))
+            .map(|w| number_column(&frame, w, "weight").map(<[f64]>::to_vec))
             .transpose()?;
         let groups = request
             .group
             .as_deref()
-            .map(|g| Ok((g.to_owned(), read::group_keys(target::column(&frame, g, "group")?))))
+            .map(|g| target::column(&frame, g, "group").map(|c| (g.to_owned(), read::group_keys(c))))
             .transpose()?;
         let time = request
             .time

@@ -148,19 +148,12 @@ fn sampler(name: &str) -> Result<Sampler> {
 fn folds(run: &Run, material: &Material, recipe: &Recipe, n_folds: usize) -> Result<Vec<(Dataset, Dataset)>> {
     let n = material.n_rows();
     let splits: Vec<Split> = if let Some(time) = &material.time {
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by_key(|&i| (time[i], i));
-        // Splits number the rows by their place in time.
-        let place = |rows: Vec<usize>| {
-            let mut rows: Vec<usize> = rows.into_iter().map(|k| order[k]).collect();
-            rows.sort_unstable();
-            rows
-        };
-        TimeSeriesSplit { n_splits: n_folds, ..TimeSeriesSplit::default() }
-            .split(n)?
-            .into_iter()
-            .map(|s| Split { train: place(s.train), test: place(s.test) })
-            .collect()
+        // By how many rows are earlier, so that test parts hold about as many rows however dense the times are.
+        let mut sorted = time.clone();
+        sorted.sort_unstable();
+        let earlier: Vec<i64> = time.iter().map(|t| sorted.partition_point(|s| s < t) as i64).collect();
+        let test_size = (n / (n_folds + 1)).max(1) as i64;
+        TimeSeriesSplit { n_splits: n_folds, test_size, ..TimeSeriesSplit::default() }.split(&earlier)?
     } else if let Some((_, keys)) = &material.groups {
         GroupKFold { n_folds }.split(keys)?
     } else if material.task.is_classes() {

@@ -182,7 +182,7 @@ impl KMeans {
 
     fn rounds_from(&self, run: &Run, table: &Table, start: Vec<f64>) -> Result<Found> {
         let d = table.tiles.n_cols();
-        let k = if d == 0 { self.n_clusters } else { start.len() / d };
+        let k = start.len().checked_div(d).unwrap_or(self.n_clusters);
         let rows = table.rows();
         let enough = self.tolerance * table.variance;
         let by_bounds = match self.rounds {
