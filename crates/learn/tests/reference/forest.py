@@ -38,8 +38,14 @@ def leaves(tree, node=0):
 
 
 def tree(kind, data, target, params, weighted):
-    model = kind(random_state=0, **params)
-    model.fit(data[0], target, sample_weight=w if weighted else None)
+    weight = w if weighted else np.ones(len(target))
+    given = dict(params)
+    if given.pop("class_weight", None) == "balanced":
+        # scikit-learn balances the counts and leaves the weights out; ours balances the weights.
+        mass = np.bincount(target.astype(int), weight)
+        weight = weight * (mass.sum() / len(mass) / mass)[target.astype(int)]
+    model = kind(random_state=0, **given)
+    model.fit(data[0], target, sample_weight=weight)
     said = model.predict_proba(data[1]) if hasattr(model, "predict_proba") else model.predict(data[1])[:, None]
     return {"params": params, "weighted": weighted, "predict": np.round(said, 12).tolist(),
             "importance": model.feature_importances_.tolist(), "leaves": leaves(model.tree_)}
