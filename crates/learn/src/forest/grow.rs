@@ -508,7 +508,7 @@ impl<C: Criterion> Grower<'_, C> {
         }
         if first < last {
             let (high, low) = (high[usize::from(edge)], low[next]);
-            if !(threshold >= high && threshold < low) {
+            if !(high..low).contains(&threshold) {
                 threshold = between(high, low);
             }
             if self.offer(missing, best).is_some()
