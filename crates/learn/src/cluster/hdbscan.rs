@@ -5,6 +5,10 @@
 //! than `min_cluster_rows` rows only fall off. Of the branches left those are chosen that live longest, counted as
 //! `Σ (1/d_leave − 1/d_birth)` over their rows (excess of mass), or the last ones (leaf). Rows in none get −1. The work
 //! grows with the square of the rows, the memory with their number.
+//!
+//! Many edges of the tree are equally long, since a row's distance to its `min_rows`-th neighbour is the length of
+//! several. They merge in the order in which the tree was found; another order (of the rows, or in another program) may
+//! decide otherwise about a row on the brink of a smallest cluster.
 
 use super::hierarchical::{Merge, in_order, prim, table};
 use super::kd_tree::KdTree;

@@ -130,9 +130,22 @@ fn hdbscan_as_scikit_learn() {
             allow_single: false,
         };
         let model = params.fit(&Run::new(0), &data).unwrap();
-        assert_eq!(model.labels(), whole(&want["labels"]), "{params:?}");
-        assert!(model.n_clusters() > 1);
-        near("probability", model.probabilities(), &list(&want["probability"]), 1e-9);
+        // Rows whose answer hangs on the order of equal edges, also in scikit-learn, are left out; they are few.
+        let settled = whole(&want["settled"]);
+        assert!(settled.len() >= 150, "{params:?}");
+        let (mut names, mut probability) = (Vec::new(), Vec::new());
+        let mut labels = Vec::new();
+        for i in settled.iter().map(|i| *i as usize) {
+            let label = model.labels()[i];
+            if label >= 0 && !names.contains(&label) {
+                names.push(label);
+            }
+            labels.push(names.iter().position(|n| *n == label).map_or(-1, |n| n as i64));
+            probability.push(model.probabilities()[i]);
+        }
+        assert_eq!(labels, whole(&want["labels"]), "{params:?}");
+        assert!(names.len() > 1);
+        near("probability", &probability, &list(&want["probability"]), 1e-9);
         assert_eq!(model.predict(data.x()).unwrap(), model.labels());
         let far = Matrix::from_rows(&[[1e3, 1e3, 1e3]]).unwrap();
         assert_eq!(model.predict(&far).unwrap(), [-1]);
