@@ -7,6 +7,7 @@ use std::process::Command;
 /// Each generated file and the hidden command of the binary that prints it.
 const FILES: &[(&str, &str)] = &[
     ("docs/reference/models.md", "models"),
+    ("docs/reference/learners.md", "learners"),
     ("docs/reference/tables.md", "tables"),
     ("docs/reference/commands.md", "commands"),
     ("docs/reference/settings.md", "settings"),

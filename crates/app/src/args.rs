@@ -74,6 +74,8 @@ pub(crate) enum Command {
 pub(crate) enum ReferencePage {
     /// Models and parameters.
     Models,
+    /// Estimators and parameters.
+    Learners,
     /// Canonical tables and presets.
     Tables,
     /// Commands and options.

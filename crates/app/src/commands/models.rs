@@ -6,51 +6,104 @@ use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::Tone;
 use serde_json::{Value, json};
-use tradewind::core::{ForecasterEntry, ParamKind};
-use tradewind::{Result, forecast, ingest};
+use tradewind::core::{ForecasterEntry, ParamKind, ParamSpec};
+use tradewind::learn::LearnerEntry;
+use tradewind::{Result, forecast, ingest, learn};
 
 pub(crate) fn run(context: &Context, args: &ModelsArgs) -> Result<Exit> {
     if args.presets {
         presets(context);
         return Ok(Exit::Success);
     }
-    let entries: Vec<&ForecasterEntry> = match &args.name {
-        Some(name) => vec![forecast::entry(name)?],
-        None => forecast::CATALOG.iter().collect(),
-    };
-    let p = &context.printer;
-    p.json(&entries.iter().map(|e| told(e)).collect::<Vec<_>>());
-    for e in entries {
-        p.line(format!(
-            "{}  {}",
-            p.toned(Tone::Up, e.name),
-            if p.lang == Lang::Zh { e.summary_zh } else { e.summary }
-        ));
-        if args.name.is_some() {
-            p.line(format!("    {}: {}", p.lang.pick("source", "出处"), e.source));
+    let mut told = Vec::new();
+    if args.learn {
+        let entries: Vec<&LearnerEntry> = match &args.name {
+            Some(name) => vec![learn::entry(name)?],
+            None => learn::CATALOG.iter().collect(),
+        };
+        for e in entries {
+            told.push(learner(e));
+            let tasks = e.tasks.iter().map(|t| t.word()).collect::<Vec<_>>().join(", ");
+            show(context, [e.name, e.summary, e.summary_zh, e.source], e.params, args.name.is_some(), &tasks);
         }
-        for s in e.params {
-            let default = if s.default.is_empty() {
-                p.lang.pick("from the data", "由数据决定")
-            } else {
-                s.default
-            };
-            p.line(format!("    {} = {default}  [{}]  {}", s.name, s.kind, s.summary));
+    } else {
+        let entries: Vec<&ForecasterEntry> = match &args.name {
+            Some(name) => vec![forecast::entry(name)?],
+            None => forecast::CATALOG.iter().collect(),
+        };
+        for e in entries {
+            told.push(forecaster(e));
+            show(context, [e.name, e.summary, e.summary_zh, e.source], e.params, args.name.is_some(), "");
         }
     }
+    let p = &context.printer;
+    p.json(&told);
     if args.name.is_none() {
-        p.note(p.lang.pick(
-            "use: tradewind forecast --model NAME -p PARAMETER=VALUE",
-            "用法：tradewind forecast --model 名称 -p 参数=值",
-        ));
+        p.note(match args.learn {
+            true => p.lang.pick(
+                "use: tradewind learn fit --model NAME -p PARAMETER=VALUE",
+                "用法：tradewind learn fit --model 名称 -p 参数=值",
+            ),
+            false => p.lang.pick(
+                "use: tradewind forecast --model NAME -p PARAMETER=VALUE",
+                "用法：tradewind forecast --model 名称 -p 参数=值",
+            ),
+        });
     }
     Ok(Exit::Success)
 }
 
-/// A model for machines.
-fn told(e: &ForecasterEntry) -> Value {
-    let params: Vec<Value> = e
-        .params
+/// A model for people.
+fn show(
+    context: &Context,
+    [name, summary, summary_zh, source]: [&str; 4],
+    params: &[ParamSpec],
+    alone: bool,
+    tasks: &str,
+) {
+    let p = &context.printer;
+    let summary = if p.lang == Lang::Zh { summary_zh } else { summary };
+    p.line(format!("{}  {summary}", p.toned(Tone::Up, name)));
+    if !tasks.is_empty() {
+        p.line(format!("    {}: {tasks}", p.lang.pick("learns", "任务")));
+    }
+    if alone {
+        p.line(format!("    {}: {source}", p.lang.pick("source", "出处")));
+    }
+    for s in params {
+        let default =
+            if s.default.is_empty() { p.lang.pick("from the data", "由数据决定") } else { s.default };
+        p.line(format!("    {} = {default}  [{}]  {}", s.name, s.kind, s.summary));
+    }
+}
+
+/// A forecaster for machines.
+fn forecaster(e: &ForecasterEntry) -> Value {
+    json!({
+        "name": e.name, "summary": e.summary, "summary_zh": e.summary_zh, "source": e.source,
+        "params": parameters(e.params),
+        "needs": {
+            "min_observations": e.needs.min_observations, "min_seasons": e.needs.min_seasons,
+            "positive": e.needs.positive, "uses_covariates": e.needs.uses_covariates,
+        },
+    })
+}
+
+/// An estimator for machines.
+fn learner(e: &LearnerEntry) -> Value {
+    json!({
+        "name": e.name, "summary": e.summary, "summary_zh": e.summary_zh, "source": e.source,
+        "params": parameters(e.params),
+        "tasks": e.tasks,
+        "bears": {
+            "missing": e.bears.missing, "categories": e.bears.categories, "any_scale": e.bears.any_scale,
+            "weights": e.bears.weights, "negative": e.bears.negative,
+        },
+    })
+}
+
+fn parameters(params: &[ParamSpec]) -> Vec<Value> {
+    params
         .iter()
         .map(|s| {
             let (kind, range) = match s.kind {
@@ -63,14 +116,7 @@ fn told(e: &ForecasterEntry) -> Value {
             let default = (!s.default.is_empty()).then_some(s.default);
             json!({ "name": s.name, "type": kind, "range": range, "default": default, "summary": s.summary })
         })
-        .collect();
-    json!({
-        "name": e.name, "summary": e.summary, "summary_zh": e.summary_zh, "source": e.source, "params": params,
-        "needs": {
-            "min_observations": e.needs.min_observations, "min_seasons": e.needs.min_seasons,
-            "positive": e.needs.positive, "uses_covariates": e.needs.uses_covariates,
-        },
-    })
+        .collect()
 }
 
 fn presets(context: &Context) {

@@ -5,8 +5,9 @@ use crate::args::{Cli, ReferencePage};
 use crate::exit::Exit;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write;
+use tradewind::core::ParamSpec;
 use tradewind::core::tables::TABLES;
-use tradewind::{forecast, ingest, warehouse};
+use tradewind::{forecast, ingest, learn, warehouse};
 
 pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
@@ -18,6 +19,7 @@ pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Exi
 pub(crate) fn run(context: &Context, page: ReferencePage) -> Exit {
     let text = match page {
         ReferencePage::Models => models(),
+        ReferencePage::Learners => learners(),
         ReferencePage::Tables => tables(),
         ReferencePage::Commands => commands(),
         ReferencePage::Settings => format!(
@@ -53,22 +55,56 @@ fn models() -> String {
             let _ = write!(out, " and {} whole seasons", e.needs.min_seasons);
         }
         let _ = writeln!(out, "{}.", if e.needs.positive { ", all above zero" } else { "" });
-        if !e.params.is_empty() {
-            let _ = write!(out, "\n| parameter | range | default | meaning |\n|---|---|---|---|\n");
-            for s in e.params {
-                let default = if s.default.is_empty() { "from the data" } else { s.default };
-                let _ = writeln!(
-                    out,
-                    "| `{}` | {} | {} | {} |",
-                    s.name,
-                    cell(&s.kind.to_string()),
-                    cell(default),
-                    cell(s.summary)
-                );
-            }
-        }
+        parameters(&mut out, e.params);
     }
     out
+}
+
+fn learners() -> String {
+    let mut out =
+        format!("# Estimators\n\n{MADE}\nFor `tradewind learn`; [the guide](../guide/learn.md) shows how.\n");
+    for e in learn::CATALOG {
+        let tasks = e.tasks.iter().map(|t| t.word()).collect::<Vec<_>>().join(", ");
+        let bears: Vec<&str> = [
+            (e.bears.missing, "missing values"),
+            (e.bears.categories, "categories"),
+            (e.bears.any_scale, "columns of any scale"),
+            (e.bears.weights, "weights"),
+        ]
+        .into_iter()
+        .filter_map(|(can, what)| can.then_some(what))
+        .collect();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "\n## {}\n\n{}\n{}\n\nLearns: {tasks}.\nTakes as they are: {}.\nSource: {}.\n",
+            e.name,
+            e.summary,
+            e.summary_zh,
+            if bears.is_empty() { "complete numbers of one scale".to_owned() } else { bears.join(", ") },
+            e.source.trim_end_matches('.')
+        );
+        parameters(&mut out, e.params);
+    }
+    out
+}
+
+fn parameters(out: &mut String, params: &[ParamSpec]) {
+    if params.is_empty() {
+        return;
+    }
+    let _ = write!(out, "\n| parameter | range | default | meaning |\n|---|---|---|---|\n");
+    for s in params {
+        let default = if s.default.is_empty() { "from the data" } else { s.default };
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            s.name,
+            cell(&s.kind.to_string()),
+            cell(default),
+            cell(s.summary)
+        );
+    }
 }
 
 fn tables() -> String {

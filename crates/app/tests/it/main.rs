@@ -6,6 +6,7 @@
 mod demo;
 mod dirty;
 mod file_mode;
+mod learn;
 mod manners;
 mod reference;
 mod shop;

@@ -304,15 +304,9 @@ pub(super) fn percentile(values: &mut [(f64, f64)], level: f64, weighted: bool) 
         }
         return values[n - 1].0;
     }
-    // Counted from the largest value down.
-    let place = (1.0 - level) * n as f64;
-    let at = place as usize;
-    match at {
-        0 => values[n - 1].0,
-        _ if at >= n => values[0].0,
-        _ => {
-            let (upper, lower) = (values[n - at].0, values[n - at - 1].0);
-            upper - (upper - lower) * (place - at as f64)
-        }
-    }
+    // Counted from the largest value down, between neighbours.
+    let place = (1.0 - level).clamp(0.0, 1.0) * (n - 1) as f64;
+    let at = (place as usize).min(n - 1);
+    let (upper, lower) = (values[n - 1 - at].0, values[n - 1 - (at + 1).min(n - 1)].0);
+    upper - (upper - lower) * (place - at as f64)
 }

@@ -22,6 +22,9 @@ for name, target, more in [
 ]:
     cat = [3] if name == "category" else []
     d = lgb.Dataset(x, target, categorical_feature=cat, params=dict(verbose=-1, min_data_in_bin=1))
-    m = lgb.train(dict(base, **more), d, num_boost_round=10)
+    # LightGBM guesses a leaf's rows from its hessian, which is only right where all rows have the same one. Where they
+    # do not, no smallest leaf is asked for, and few rounds are made, before leaves of one row tie.
+    varies = name in ("binary", "poisson", "tweedie")
+    m = lgb.train(dict(base, **more, **(dict(min_data_in_leaf=1) if varies else {})), d, num_boost_round=2 if varies else 10)
     out[name] = np.round(m.predict(x), 10).tolist()
 open(__file__.replace(".py", ".json"), "w").write(json.dumps(out))

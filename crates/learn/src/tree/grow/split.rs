@@ -95,9 +95,10 @@ impl Leaf<'_> {
         -(2.0 * g * value + (f64::from(h_of(word)) * self.sums.h + l2) * value * value)
     }
 
-    /// What the leaf is worth unsplit, with the smallest gain asked for.
+    /// What the leaf is worth unsplit, with the smallest gain asked for. As in LightGBM, bounds from above do not count
+    /// here: a split must be better than the leaf would be without them.
     fn bar(&self) -> f64 {
-        let value = self.bounds.clip(self.value(self.total, self.params.l2));
+        let value = self.value(self.total, self.params.l2);
         self.gain_of(self.total, self.params.l2, value) + self.params.min_gain
     }
 
