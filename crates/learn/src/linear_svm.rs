@@ -49,7 +49,7 @@ pub enum Loss {
 /// | `tolerance` | 1e-4 | above 0, below 1 | violation of optimality at the end; for numbers per violation at the start |
 /// | `max_iter` | 10,000 | 1 to 10,000,000 | sweeps before giving up |
 /// | `probability` | true | | learn probabilities by an inner 5-fold cross-validation, which costs five more fits; without it the chosen class has probability 1 |
-/// | `class_weight` | none | above 0 each | factor on `c` of each class, in the order of the classes |
+/// | `class_weight` | none | above 0 each | factor on `c` of each class, in the order of the classes; of several, of the one against the rest |
 /// | `balanced` | false | | factor on `c` inverse to the share of the class |
 ///
 /// ```
@@ -163,12 +163,15 @@ impl LinearSvm {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.shuffle(&mut run.rng(0x4C53_0000));
         let targets: Vec<usize> = if k == 2 { vec![1] } else { (0..k).collect() };
+        // One against the rest, as liblinear does: the factor of the class; the rest has none.
+        let factor_of =
+            |class: usize, target: usize| if k == 2 || class == target { factor[class] } else { 1.0 };
         let problem = |target: usize, kept: &[usize]| {
             let rows: Vec<usize> = kept.iter().map(|&at| rows[at]).collect();
             Problem {
                 x: data.x(),
                 y: rows.iter().map(|&i| if label[i] == target { 1.0 } else { -1.0 }).collect(),
-                c: rows.iter().map(|&i| self.c * factor[label[i]] * weight[i]).collect(),
+                c: rows.iter().map(|&i| self.c * factor_of(label[i], target) * weight[i]).collect(),
                 rows,
             }
         };

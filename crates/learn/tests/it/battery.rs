@@ -64,7 +64,9 @@ fn params(name: &str, task: Task) -> Params {
         ("lasso", _) => r#"{"alpha": 1e-5}"#,
         ("elastic_net", _) => r#"{"alpha": 1e-4, "l1_ratio": 0.5}"#,
         // liblinear penalises the intercept too.
-        ("linear_svm", Task::Regression) => r#"{"c": 1e7, "epsilon": 0.0, "max_iter": 300}"#,
+        ("linear_svm", Task::Regression) => {
+            r#"{"c": 1e7, "epsilon": 0.0, "tolerance": 1e-9, "max_iter": 300}"#
+        }
         ("logistic", _) => r#"{"l2": 1e-3, "tolerance": 1e-8}"#,
         _ => "{}",
     };

