@@ -21,11 +21,12 @@ pub const CATEGORIES_MAX: usize = 100;
 /// own; categories become one column of 0 and 1 each (the [`CATEGORIES_MAX`] most frequent; missing and unknown ones are
 /// all 0); numbers are brought to mean 0 and deviation 1. All of this is learnt from the rows that are fitted.
 ///
-/// Estimators that stop early (those with the parameter `early_stopping_rounds`) are given a share of the rows to watch.
+/// Estimators that are to stop early (those with a `patience` above 0) are given a share of the rows to watch.
 pub struct Prepared {
     entry: &'static LearnerEntry,
     learner: Box<dyn Learner>,
     task: Task,
+    stops_early: bool,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -73,13 +74,13 @@ impl Prepared {
     /// The catalogue's estimator of that name with these parameters.
     pub fn of(name: &str, task: Task, params: &Params) -> Result<Self> {
         let entry = crate::entry(name)?;
-        Ok(Self { entry, learner: entry.learner(task, params)?, task })
+        let stops_early = params.get("patience").and_then(serde_json::Value::as_f64).is_some_and(|p| p > 0.0);
+        Ok(Self { entry, learner: entry.learner(task, params)?, task, stops_early })
     }
 
     /// Fits the preparation and the estimator on these rows.
     pub fn fit(&self, run: &Run, data: &Dataset) -> Result<FittedPrepared> {
-        let stops_early = self.entry.params.iter().any(|p| p.name == "early_stopping_rounds");
-        let watched = if stops_early { self.watched(run, data) } else { None };
+        let watched = if self.stops_early { self.watched(run, data) } else { None };
         let Some((fitted_rows, watched_rows)) = watched else {
             let steps = steps(self.entry.bears, data)?;
             let prepared = prepare_dataset(&steps, data)?;

@@ -4,6 +4,8 @@
 use super::{Boosting, FittedBoosting};
 use crate::learner::Task;
 use crate::tree::{Ensemble, Link, Missing, Node, Split, Tree};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Error, Result};
 
@@ -55,7 +57,7 @@ impl From<FittedBoosting> for Saved {
         }
         Self {
             format: FORMAT,
-            trees: encode(&out),
+            trees: STANDARD.encode(&out),
             n_outputs: e.n_outputs,
             base: e.base.clone(),
             params: f.params,
@@ -98,7 +100,7 @@ impl TryFrom<Saved> for FittedBoosting {
                 s.format
             )));
         }
-        let bytes = decode(&s.trees)?;
+        let bytes = STANDARD.decode(&s.trees).map_err(|_| broken())?;
         let mut from = Reader(&bytes);
         let (mut trees, mut output) = (Vec::new(), Vec::new());
         while !from.0.is_empty() {
@@ -149,57 +151,5 @@ impl TryFrom<Saved> for FittedBoosting {
             categories: s.categories,
             ensemble,
         })
-    }
-}
-
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for part in bytes.chunks(3) {
-        let v = part.iter().fold(0_u32, |a, b| a << 8 | u32::from(*b)) << (8 * (3 - part.len()));
-        for k in 0..4 {
-            let letter = LETTERS[(v >> (18 - 6 * k) & 63) as usize];
-            out.push(if k <= part.len() { letter.into() } else { '=' });
-        }
-    }
-    out
-}
-
-fn decode(text: &str) -> Result<Vec<u8>> {
-    let value = |c: u8| match c {
-        b'A'..=b'Z' => Ok(u32::from(c - b'A')),
-        b'a'..=b'z' => Ok(u32::from(c - b'a') + 26),
-        b'0'..=b'9' => Ok(u32::from(c - b'0') + 52),
-        b'+' => Ok(62),
-        b'/' => Ok(63),
-        _ => Err(broken()),
-    };
-    let letters = text.trim_end_matches('=').as_bytes();
-    let mut out = Vec::with_capacity(letters.len() / 4 * 3 + 3);
-    for part in letters.chunks(4) {
-        if part.len() == 1 {
-            return Err(broken());
-        }
-        let v = part.iter().try_fold(0_u32, |a, c| Ok::<_, Error>(a << 6 | value(*c)?))?
-            << (6 * (4 - part.len()));
-        out.extend_from_slice(&v.to_be_bytes()[1..part.len()]);
-    }
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_goes_there_and_back() {
-        assert_eq!(encode(b"Man"), "TWFu");
-        assert_eq!(encode(b"M"), "TQ==");
-        for n in 0..9 {
-            let bytes: Vec<u8> = (0..n).map(|i| i * 37 + 200).collect();
-            assert_eq!(decode(&encode(&bytes)).expect("what was encoded decodes"), bytes);
-        }
-        assert!(decode("A").is_err() && decode("A*==").is_err());
     }
 }

@@ -204,7 +204,7 @@ fn answer(objective: &str) -> Result<(Answer, ToScore), String> {
         | "rank:pairwise"
         | "rank:ndcg"
         | "rank:map" => (Answer::Link(Link::Identity), same),
-        "binary:logitraw" => (Answer::Link(Link::Identity), logit),
+        "binary:logitraw" => (Answer::Link(Link::Identity), same),
         "binary:logistic" => (Answer::Link(Link::Logistic), logit),
         "reg:logistic" => (Answer::Share { slope: 1.0 }, logit),
         "binary:hinge" => (Answer::Hinge, same),
