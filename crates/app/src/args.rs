@@ -110,7 +110,7 @@ pub(crate) struct ImportArgs {
     /// Stop when more rows than this are rejected: a number, or a share as 5%
     #[arg(long, value_name = "N|N%")]
     pub(crate) max_rejects: Option<String>,
-    /// Where rejected rows go [default: rejects/<import>.csv in the shop]
+    /// Where rejected rows go [default: rejects/IMPORT.csv in the shop]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) rejects: Option<PathBuf>,
     /// Take back an earlier import by its number, instead of taking in files
@@ -459,7 +459,7 @@ pub(crate) struct LearnTuneArgs {
     /// The measure to choose by [default: the task's usual one]
     #[arg(long, value_name = "NAME")]
     pub(crate) measure: Option<String>,
-    /// Where trials are kept; a search that was stopped goes on from it [default: <output>.trials.jsonl]
+    /// Where trials are kept; a search that was stopped goes on from it [default: OUTPUT.trials.jsonl]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) study: Option<PathBuf>,
     /// The folder of the model fitted with the best parameters

@@ -80,7 +80,7 @@ pub fn forecast_each(
 }
 
 /// The first half of [`forecast`]: learns, with intervals where coverages are asked for. What comes back can be saved:
-/// a conformal one is read back by [`load`].
+/// a conformal one is read back by [`crate::conformal::load`].
 ///
 /// # Errors
 /// Those of [`forecast`].

@@ -130,7 +130,7 @@ impl Input {
         Ok(head)
     }
 
-    /// All bytes, unpacked, when they are at most [`UNPACKED_BYTES_MAX`].
+    /// All bytes, unpacked, when they are at most `UNPACKED_BYTES_MAX`.
     pub fn whole(&self) -> Result<Bytes> {
         if let Self::Bytes { data, .. } = self
             && self.packing()? == Packing::None

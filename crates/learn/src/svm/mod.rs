@@ -10,23 +10,23 @@
 //! Where we differ: the columns are centred for the Gaussian kernel, which changes nothing but keeps digits, and a
 //! class is told with probabilities unless they are turned off.
 
+mod entry;
 mod kernel;
 mod probability;
 mod smo;
 mod wide;
 
+pub use entry::ENTRY;
 pub use kernel::Kernel;
 
 use crate::calibrate::{FittedPlatt, Platt};
-use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, one_column, save};
 use crate::matrix::{Dataset, Matrix, column_name};
 use kernel::{Form, Gram, Panels};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use smo::{Limits, Programme, solve};
-use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run};
+use tradewind_core::{Error, ParamCheck, Result, Run};
 
 /// Parts of the inner cross-validation for probabilities.
 const FOLDS: usize = 5;
@@ -705,140 +705,5 @@ impl FittedSvm {
     /// Whether every search reached the tolerance.
     pub fn converged(&self) -> bool {
         self.converged
-    }
-}
-
-/// The catalogue entry.
-pub const ENTRY: LearnerEntry = LearnerEntry {
-    name: "svm",
-    summary: "Support vector machine with kernels, for classes and numbers.",
-    summary_zh: "支持向量机（核方法）：用于分类与回归。",
-    source: "Cortes and Vapnik 1995; Chang and Lin 2011 (libsvm)",
-    tasks: &[Task::Regression, Task::Binary, Task::Multiclass],
-    params: &[
-        ParamSpec {
-            name: "kind",
-            kind: ParamKind::Choice(&["standard", "nu"]),
-            default: "standard",
-            summary: "C-SVC and epsilon-SVR, or nu-SVC and nu-SVR",
-        },
-        ParamSpec {
-            name: "kernel",
-            kind: ParamKind::Choice(Kernel::WORDS),
-            default: "rbf",
-            summary: "how alike two rows are",
-        },
-        ParamSpec {
-            name: "c",
-            kind: ParamKind::Number { min: 1e-12, max: 1e12 },
-            default: "1",
-            summary: "weight of the errors against the width of the margin",
-        },
-        ParamSpec {
-            name: "nu",
-            kind: ParamKind::Number { min: 1e-12, max: 1.0 },
-            default: "0.5",
-            summary: "nu form: share of rows that may lie inside the margin or outside the tube",
-        },
-        ParamSpec {
-            name: "epsilon",
-            kind: ParamKind::Number { min: 0.0, max: 1e12 },
-            default: "0.1",
-            summary: "numbers: errors up to this cost nothing",
-        },
-        ParamSpec {
-            name: "gamma",
-            kind: ParamKind::Number { min: 1e-300, max: 1e300 },
-            default: "",
-            summary: "how fast likeness falls with distance",
-        },
-        ParamSpec {
-            name: "gamma_rule",
-            kind: ParamKind::Choice(&["scale", "auto"]),
-            default: "scale",
-            summary: "gamma when it is not given: 1/(columns times variance) or 1/columns",
-        },
-        ParamSpec {
-            name: "degree",
-            kind: ParamKind::Integer { min: 1, max: 20 },
-            default: "3",
-            summary: "power of the polynomial kernel",
-        },
-        ParamSpec {
-            name: "coef0",
-            kind: ParamKind::Number { min: -1e12, max: 1e12 },
-            default: "0",
-            summary: "constant in the polynomial and sigmoid kernels",
-        },
-        ParamSpec {
-            name: "tolerance",
-            kind: ParamKind::Number { min: 1e-15, max: 0.5 },
-            default: "1e-3",
-            summary: "where the search ends",
-        },
-        ParamSpec {
-            name: "shrinking",
-            kind: ParamKind::Flag,
-            default: "true",
-            summary: "set variables aside that stay at a bound",
-        },
-        ParamSpec {
-            name: "cache_mb",
-            kind: ParamKind::Number { min: 1.0, max: 1e6 },
-            default: "200",
-            summary: "memory for kernel rows, megabytes",
-        },
-        ParamSpec {
-            name: "probability",
-            kind: ParamKind::Flag,
-            default: "true",
-            summary: "learn probabilities, which costs five more fits",
-        },
-        ParamSpec {
-            name: "class_weight",
-            kind: ParamKind::Numbers { min: 1e-12, max: 1e12 },
-            default: "",
-            summary: "factor on c of each class",
-        },
-        ParamSpec {
-            name: "balanced",
-            kind: ParamKind::Flag,
-            default: "false",
-            summary: "factor on c inverse to the share of the class",
-        },
-    ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
-    build: |task, params| {
-        let params: Svm = ENTRY.read(params)?;
-        params.check()?;
-        Ok(Box::new(ForTask { task, params }))
-    },
-    load: |saved| load::<FittedSvm>("svm", saved),
-};
-
-struct ForTask {
-    task: Task,
-    params: Svm,
-}
-
-impl Learner for ForTask {
-    fn fit(&self, run: &Run, data: &Dataset) -> Result<Box<dyn FittedLearner>> {
-        Ok(Box::new(match self.task.is_classes() {
-            true => self.params.fit_classes(run, data)?,
-            false => self.params.fit_numbers(run, data)?,
-        }))
-    }
-}
-
-impl FittedLearner for FittedSvm {
-    fn predict(&self, x: &Matrix) -> Result<Matrix> {
-        match self.n_classes {
-            0 => one_column(self.predict_number(x)?),
-            _ => self.predict_proba(x),
-        }
-    }
-
-    fn save(&self) -> Result<Value> {
-        save("svm", self)
     }
 }
