@@ -80,7 +80,7 @@ pub fn forecast_each(
 }
 
 /// The first half of [`forecast`]: learns, with intervals where coverages are asked for. What comes back can be saved:
-/// a conformal one is read back by [`crate::conformal::load`].
+/// a conformal one is read back by [`FittedConformal::load`](crate::conformal::FittedConformal::load).
 ///
 /// # Errors
 /// Those of [`forecast`].
