@@ -55,6 +55,7 @@ macro_rules! catalog {
 catalog! {
     naive,
     seasonal_naive,
+    seasonal_window_average,
     drift,
     mean,
     moving_average,
