@@ -20,7 +20,7 @@ use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, load, sa
 use crate::matrix::{ColumnKind, Dataset, Matrix};
 use crate::tree::grow::GrowParams;
 pub use crate::tree::grow::Growth;
-use crate::tree::{Ensemble, Link};
+use crate::tree::{Ensemble, Link, shap};
 pub use objective::Objective;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -438,6 +438,11 @@ impl FittedLearner for FittedBoosting {
 
     fn importance(&self) -> Option<Vec<f64>> {
         Some(self.ensemble.gain_importance())
+    }
+
+    fn contributions(&self, run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        // Quantiles that were put in order are no sums of trees any more.
+        (!self.sorts).then(|| shap::contributions(run, &self.ensemble, x))
     }
 
     fn update(&mut self, run: &Run, newer: &Dataset) -> Result<()> {

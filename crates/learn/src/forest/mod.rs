@@ -20,7 +20,7 @@ pub use criterion::Purity;
 
 use crate::learner::{Bears, FittedLearner, Learner, LearnerEntry, Task, save};
 use crate::matrix::{Dataset, Matrix};
-use crate::tree::Ensemble;
+use crate::tree::{Ensemble, shap};
 use fit::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -307,6 +307,10 @@ impl FittedLearner for FittedForest {
 
     fn importance(&self) -> Option<Vec<f64>> {
         Some(self.importance.clone())
+    }
+
+    fn contributions(&self, run: &Run, x: &Matrix) -> Option<Result<Matrix>> {
+        Some(shap::contributions(run, &self.trees, x))
     }
 }
 
