@@ -128,7 +128,7 @@ pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)], across: &str, title: &
             }
             @for (i, (name, points)) in series.iter().enumerate() {
                 path.history style=(STYLES[i % STYLES.len()]) d=(super::svg::strokes(
-                    points.iter().map(|p| (x(p.0), p.1.is_finite().then(|| y(p.1)))))) {}
+                    points.iter().filter(|p| p.0.is_finite()).map(|p| (x(p.0), p.1.is_finite().then(|| y(p.1)))))) {}
                 line style=(format!("{};stroke-width:2", STYLES[i % STYLES.len()]))
                     x1=(LEFT + 150.0 * i as f64) x2=(LEFT + 150.0 * i as f64 + 24.0) y1=(HEIGHT - 8.0) y2=(HEIGHT - 8.0) {}
                 text.tick x=(LEFT + 150.0 * i as f64 + 30.0) y=(HEIGHT - 4.0) { (short(name)) }
