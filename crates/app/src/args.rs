@@ -379,7 +379,7 @@ pub(crate) struct LearnFitArgs {
     /// The estimator, or auto (`tradewind models --learn` lists them)
     #[arg(long, value_name = "NAME", default_value = "boosting")]
     pub(crate) model: String,
-    /// A parameter of the estimator, as rounds=200; may be given several times
+    /// A parameter of the estimator, as n_rounds=200; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
     /// The share of rows held out to stop early and to measure, as 0.2
@@ -438,7 +438,7 @@ pub(crate) struct LearnTuneArgs {
     /// The estimator
     #[arg(long, value_name = "NAME", default_value = "boosting")]
     pub(crate) model: String,
-    /// A parameter that is held fixed, as rounds=200; may be given several times
+    /// A parameter that is held fixed, as n_rounds=200; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
     /// What to search, as "learning_rate=log(0.01,0.3) n_leaves=int(15,255)" [default: the estimator's usual space]

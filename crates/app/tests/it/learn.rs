@@ -33,7 +33,8 @@ fn a_table_becomes_a_model_that_predicts_evaluates_and_explains() {
     let d = dir.path();
     orders(&d.join("train.csv"), 900, true);
     orders(&d.join("test.csv"), 1_300, true);
-    for (model, params) in [("boosting", "rounds=40"), ("random_forest", "n_trees=30"), ("logistic", "l2=1")]
+    for (model, params) in
+        [("boosting", "n_rounds=40"), ("random_forest", "n_trees=30"), ("logistic", "l2=1")]
     {
         let args = ["learn", "fit", "--input", "train.csv", "--target", "returned", "--ignore", "order"];
         ok(d, &[&args[..], &["--model", model, "-p", params, "--output", model]].concat());
@@ -66,7 +67,7 @@ fn the_same_table_gives_the_same_model_whatever_the_threads() {
     orders(&d.join("t.csv"), 600, true);
     for threads in ["1", "4"] {
         let fit = ["learn", "fit", "--input", "t.csv", "--target", "returned", "--ignore", "order"];
-        ok(d, &[&fit[..], &["-p", "rounds=20", "--threads", threads, "--output", threads]].concat());
+        ok(d, &[&fit[..], &["-p", "n_rounds=20", "--threads", threads, "--output", threads]].concat());
     }
     let learner = |n: &str| std::fs::read(d.join(n).join("learner.json")).unwrap();
     assert!(learner("1") == learner("4"), "the models differ");
@@ -112,7 +113,7 @@ fn mistakes_are_told_with_what_to_do() {
     assert!(fails(d, 1, &fit(&["--target", "price_tag"])).contains("price_tag"));
     assert!(fails(d, 1, &fit(&[])).contains("--target"));
     assert!(fails(d, 1, &fit(&["--target", "returned", "--model", "no_such"])).contains("boosting"));
-    assert!(fails(d, 1, &fit(&["--target", "returned", "-p", "rounds=-3"])).contains("rounds"));
+    assert!(fails(d, 1, &fit(&["--target", "returned", "-p", "n_rounds=-3"])).contains("n_rounds"));
     assert!(
         fails(d, 1, &fit(&["--target", "returned", "--model", "ridge"])).contains("does not learn binary")
     );

@@ -195,8 +195,8 @@ impl Boosting {
         let mut bag: Option<Vec<u32>> = None;
         let mut out_of_bag: Vec<u32> = Vec::new();
         let p = data.x().n_cols();
-        run.progress().begin("boosting", self.rounds as u64);
-        for round in 0..self.rounds {
+        run.progress().begin("boosting", self.n_rounds as u64);
+        for round in 0..self.n_rounds {
             run.check()?;
             let stream = (first + round) as u64 + 1;
             let mut rng = run.rng(0xb005_0000 + stream);

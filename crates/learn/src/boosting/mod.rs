@@ -44,9 +44,9 @@ pub enum Sampling {
 /// | parameter | default | range | meaning |
 /// |---|---|---|---|
 /// | `objective` | auto | auto, squared, absolute, huber, quantile, quantiles, poisson, tweedie | what is minimised; auto: squared error, log loss, softmax or LambdaRank, by the task |
-/// | `rounds` | 100 | 1 to 100000 | trees per output |
+/// | `n_rounds` | 100 | 1 to 100000 | trees per output |
 /// | `learning_rate` | 0.1 | 1e-06 to 1 | share of each tree that is added |
-/// | `leaves` | 31 | 2 to 131072 | most leaves of a tree |
+/// | `n_leaves` | 31 | 2 to 131072 | most leaves of a tree |
 /// | `max_depth` | 0 | 0 to 1000 | most splits from root to leaf; 0: any |
 /// | `growth` | leaf | leaf, level | which leaf is split next: the one that gains most, or level by level |
 /// | `max_bins` | 255 | 2 to 65535 | most bins of a column of numbers |
@@ -101,11 +101,11 @@ pub struct Boosting {
     /// What is minimised; auto: squared error, log loss, softmax or LambdaRank, by the task.
     pub objective: Objective,
     /// Trees per output.
-    pub rounds: usize,
+    pub n_rounds: usize,
     /// Share of each tree that is added.
     pub learning_rate: f64,
     /// Most leaves of a tree.
-    pub leaves: usize,
+    pub n_leaves: usize,
     /// Most splits from root to leaf; 0: any.
     pub max_depth: usize,
     /// Which leaf is split next: the one that gains most, or level by level.
@@ -186,9 +186,9 @@ impl Default for Boosting {
     fn default() -> Self {
         Self {
             objective: Objective::Auto,
-            rounds: 100,
+            n_rounds: 100,
             learning_rate: 0.1,
-            leaves: 31,
+            n_leaves: 31,
             max_depth: 0,
             growth: Growth::Leaf,
             max_bins: 255,
@@ -235,8 +235,8 @@ impl Boosting {
     pub fn check(&self) -> Result<()> {
         let mut check = ParamCheck::new();
         for (name, v, min, max) in [
-            ("rounds", self.rounds, 1, 100000),
-            ("leaves", self.leaves, 2, 131072),
+            ("n_rounds", self.n_rounds, 1, 100000),
+            ("n_leaves", self.n_leaves, 2, 131072),
             ("max_depth", self.max_depth, 0, 1000),
             ("max_bins", self.max_bins, 2, 65535),
             ("min_data_in_bin", self.min_data_in_bin, 1, 1000000),
@@ -317,7 +317,7 @@ impl Boosting {
     fn grow_params(&self) -> GrowParams {
         GrowParams {
             growth: self.growth,
-            leaves: self.leaves,
+            n_leaves: self.n_leaves,
             max_depth: self.max_depth,
             min_child_samples: self.min_child_samples,
             min_sum_hessian: self.min_sum_hessian,
@@ -372,7 +372,7 @@ impl FittedBoosting {
         self.ensemble.trees.len() / self.ensemble.n_outputs.max(1)
     }
 
-    /// Adds `rounds` more trees, learnt on rows that were not seen before. Fails on other columns or unknown classes.
+    /// Adds `n_rounds` more rounds, learnt on rows that were not seen before. Fails on other columns or unknown classes.
     pub fn update(&mut self, run: &Run, newer: &Dataset) -> Result<()> {
         newer.x().check_width(self.names.len(), "boosting")?;
         let category = |k: &ColumnKind| *k == ColumnKind::Category;

@@ -20,7 +20,7 @@ pub(super) const PARAMS: &[ParamSpec] = &[
         summary: "what is minimised; auto: squared error, log loss, softmax or LambdaRank, by the task",
     },
     ParamSpec {
-        name: "rounds",
+        name: "n_rounds",
         kind: ParamKind::Integer { min: 1, max: 100000 },
         default: "100",
         summary: "trees per output",
@@ -32,7 +32,7 @@ pub(super) const PARAMS: &[ParamSpec] = &[
         summary: "share of each tree that is added",
     },
     ParamSpec {
-        name: "leaves",
+        name: "n_leaves",
         kind: ParamKind::Integer { min: 2, max: 131072 },
         default: "31",
         summary: "most leaves of a tree",

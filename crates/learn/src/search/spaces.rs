@@ -25,7 +25,7 @@ fn text_of(name: &str, task: Task) -> &'static str {
         ("logistic", _) => "l2=log(0.0001,10000)",
         // The number of rounds is not here: it is found by early stopping on each fold.
         ("boosting", _) => {
-            "learning_rate=log(0.01,0.3) leaves=logint(7,255) min_child_samples=logint(2,200) \
+            "learning_rate=log(0.01,0.3) n_leaves=logint(7,255) min_child_samples=logint(2,200) \
              feature_fraction=float(0.4,1) bagging_fraction=float(0.5,1) l1=log(0.00000001,10) l2=log(0.00000001,10)"
         }
         ("random_forest" | "extra_trees", _) => {

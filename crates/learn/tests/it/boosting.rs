@@ -29,9 +29,9 @@ fn predictions_as_lightgbm() {
     let r: Value = serde_json::from_str(include_str!("../reference/boosting.json")).unwrap();
     let x: Vec<Vec<f64>> = r["x"].as_array().unwrap().iter().map(list).collect();
     let base = Boosting {
-        rounds: 10,
+        n_rounds: 10,
         learning_rate: 0.2,
-        leaves: 8,
+        n_leaves: 8,
         min_child_samples: 10,
         min_data_in_bin: 1,
         l2: 1.0,
@@ -39,8 +39,8 @@ fn predictions_as_lightgbm() {
     };
     let with = |objective, alpha| Boosting { objective, alpha, ..base.clone() };
     // The script says why these are asked for less.
-    let small = |objective, alpha| Boosting { objective, alpha, rounds: 3, leaves: 4, ..base.clone() };
-    let few = |objective| Boosting { objective, rounds: 2, min_child_samples: 1, ..base.clone() };
+    let small = |objective, alpha| Boosting { objective, alpha, n_rounds: 3, n_leaves: 4, ..base.clone() };
+    let few = |objective| Boosting { objective, n_rounds: 2, min_child_samples: 1, ..base.clone() };
     let cases = [
         ("squared", "y", base.clone()),
         ("l1", "y", Boosting { l1: 2.0, ..base.clone() }),
@@ -80,7 +80,7 @@ fn monotone_constraints_hold_everywhere() {
     // The target rises with the first column; it is asked to fall with the second as well.
     let signs = vec![1, -1, 0];
     for objective in [Objective::Squared, Objective::Quantile] {
-        let params = Boosting { monotone: signs.clone(), objective, rounds: 40, ..Boosting::default() };
+        let params = Boosting { monotone: signs.clone(), objective, n_rounds: 40, ..Boosting::default() };
         let model = params.fit(&Run::new(0), Task::Regression, &data).unwrap();
         for i in 0..60 {
             for (j, sign) in [(0, 1.0), (1, -1.0)] {
@@ -107,7 +107,7 @@ fn quantiles_never_cross_and_cover() {
     let params = Boosting {
         objective: Objective::Quantiles,
         quantiles: vec![0.1, 0.5, 0.9],
-        rounds: 60,
+        n_rounds: 60,
         ..Boosting::default()
     };
     let model = params.fit(&Run::new(0), Task::Regression, &data).unwrap();
@@ -122,7 +122,7 @@ fn threads_change_nothing_with_everything_random() {
     let data = data(40_000, 9);
     for sampling in [Sampling::Bagging, Sampling::Goss] {
         let params = Boosting {
-            rounds: 12,
+            n_rounds: 12,
             learning_rate: 0.3,
             sampling,
             feature_fraction: 0.7,
@@ -164,7 +164,7 @@ fn early_stopping_keeps_the_best_round() {
     let all = data(900, 4);
     let train = all.select_rows(&(0..300).collect::<Vec<_>>()).unwrap();
     let watch = all.select_rows(&(300..900).collect::<Vec<_>>()).unwrap();
-    let params = Boosting { rounds: 400, learning_rate: 0.3, patience: 20, ..Boosting::default() };
+    let params = Boosting { n_rounds: 400, learning_rate: 0.3, patience: 20, ..Boosting::default() };
     let model = params.fit_validated(&Run::new(0), Task::Regression, &train, &watch).unwrap();
     assert!(model.n_rounds() < 380, "{}", model.n_rounds());
     let error = mse(&model.predict(watch.x()).unwrap(), watch.y());
@@ -178,7 +178,7 @@ fn updates_learn_from_new_rows() {
     let (old, new) = ((0..500).collect::<Vec<_>>(), (500..2000).collect::<Vec<_>>());
     let (old, new) = (all.select_rows(&old).unwrap(), all.select_rows(&new).unwrap());
     let mut model =
-        Boosting { rounds: 20, ..Boosting::default() }.fit(&Run::new(0), Task::Regression, &old).unwrap();
+        Boosting { n_rounds: 20, ..Boosting::default() }.fit(&Run::new(0), Task::Regression, &old).unwrap();
     let before = mse(&model.predict(new.x()).unwrap(), new.y());
     model.update(&Run::new(0), &new).unwrap();
     assert_eq!(model.n_rounds(), 40);

@@ -41,7 +41,7 @@ pub struct GrowParams {
     /// The order of splits.
     pub growth: Growth,
     /// Most leaves.
-    pub leaves: usize,
+    pub n_leaves: usize,
     /// Most splits from root to leaf; 0: any.
     pub max_depth: usize,
     /// Fewest rows in a leaf.
@@ -78,7 +78,7 @@ impl Default for GrowParams {
     fn default() -> Self {
         Self {
             growth: Growth::Leaf,
-            leaves: 31,
+            n_leaves: 31,
             max_depth: 0,
             min_child_samples: 20,
             min_sum_hessian: 1e-3,
@@ -269,10 +269,10 @@ impl<'a> Grower<'a> {
             group: None,
         }];
         let (mut nodes, mut tables) = (Vec::<Node>::new(), Vec::new());
-        if self.params.leaves > 1 && self.may_split(&leaves[0]) {
+        if self.params.n_leaves > 1 && self.may_split(&leaves[0]) {
             self.search(run, store, words, sums, used, stream, None, &mut leaves, &[0]);
         }
-        while leaves.len() < self.params.leaves {
+        while leaves.len() < self.params.n_leaves {
             run.check()?;
             let candidates = (0..leaves.len()).filter_map(|l| leaves[l].best.as_ref().map(|c| (l, c.gain)));
             let next = match self.params.growth {
@@ -304,7 +304,7 @@ impl<'a> Grower<'a> {
             leaves[l] = left;
             leaves.push(right);
             let r = leaves.len() - 1;
-            let wanted: Vec<usize> = if leaves.len() >= self.params.leaves {
+            let wanted: Vec<usize> = if leaves.len() >= self.params.n_leaves {
                 Vec::new()
             } else {
                 [l, r].into_iter().filter(|k| self.may_split(&leaves[*k])).collect()
