@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 use tradewind_core::Run;
-use tradewind_learn::cluster::kmeans::{KMeans, Rounds};
+use tradewind_learn::cluster::kmeans::{Algorithm, KMeans};
 use tradewind_learn::cluster::mini_batch::MiniBatchKMeans;
 use tradewind_learn::{Dataset, Matrix};
 
@@ -28,12 +28,12 @@ fn main() {
     let how = args.get(6).map_or("auto", String::as_str);
     let n = x.n_rows();
     let data = Dataset::new(x, vec![0.0; n], vec![]).unwrap();
-    let rounds = match how {
-        "lloyd" => Rounds::Lloyd,
-        "hamerly" => Rounds::Hamerly,
-        _ => Rounds::Auto,
+    let algorithm = match how {
+        "lloyd" => Algorithm::Lloyd,
+        "hamerly" => Algorithm::Hamerly,
+        _ => Algorithm::Auto,
     };
-    let params = KMeans { n_clusters: starts.n_rows(), rounds, ..KMeans::default() };
+    let params = KMeans { n_clusters: starts.n_rows(), algorithm, ..KMeans::default() };
     let (mut seconds, mut model) = (Vec::new(), None);
     for _ in 0..args[5].parse::<usize>().unwrap() {
         let start = Instant::now();

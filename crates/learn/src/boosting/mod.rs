@@ -144,7 +144,7 @@ pub struct Boosting {
     pub sampling: Sampling,
     /// Share of rows drawn by bagging.
     pub bagging_fraction: f64,
-    /// Rounds between two draws of bagging.
+    /// Algorithm between two draws of bagging.
     pub bagging_freq: usize,
     /// Share of rows of large gradient that goss keeps.
     pub top_rate: f64,
@@ -176,7 +176,7 @@ pub struct Boosting {
     pub scale_pos_weight: f64,
     /// Whether scores start from the best constant.
     pub boost_from_average: bool,
-    /// Rounds without better validation loss before stopping; 0: never stop early.
+    /// Algorithm without better validation loss before stopping; 0: never stop early.
     pub patience: usize,
     /// Share of rows held out for early stopping where no validation part is given.
     pub validation_fraction: f64,

@@ -27,6 +27,22 @@ pub enum Combine {
     Greedy(Greedy),
 }
 
+/// How the members' answers become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// Their weighted average.
+    #[default]
+    Linear,
+    /// Probabilities proportional to the weighted product of theirs, which is the average of log odds (Genest and Zidek
+    /// 1986). Members of different kinds that are sure for different reasons help each other more this way. For classes
+    /// only; numbers are averaged.
+    Logarithmic,
+}
+
+/// The smallest probability of a member that counts, so that one that is wholly sure leaves the others a say.
+const LEAST: f64 = 1e-9;
+
 /// An ensemble whose answer is the weighted average of its members' answers.
 ///
 /// Weights come from answers out of fold: each member is fitted on all folds but one and asked about that one. Members
@@ -51,6 +67,8 @@ pub struct Blend {
 pub struct FittedBlend {
     members: Vec<Member>,
     weights: Vec<f64>,
+    #[serde(default)]
+    pool: Pool,
 }
 
 impl FittedBlend {
@@ -66,7 +84,13 @@ impl FittedBlend {
             )));
         }
         let (members, weights) = members.into_iter().zip(weights).filter(|(_, w)| *w > 0.0).unzip();
-        Ok(Self { members, weights })
+        Ok(Self { members, weights, pool: Pool::Linear })
+    }
+
+    /// The same members and weights, put together in this way.
+    pub fn with_pool(mut self, pool: Pool) -> Self {
+        self.pool = pool;
+        self
     }
 
     /// The members.
@@ -219,7 +243,27 @@ impl Learner for Blend {
 
 impl FittedLearner for FittedBlend {
     fn predict(&self, x: &Matrix) -> Result<Matrix> {
-        let answers: Vec<Matrix> = self.members.iter().map(|m| m.model.predict(x)).collect::<Result<_>>()?;
+        let mut answers: Vec<Matrix> =
+            self.members.iter().map(|m| m.model.predict(x)).collect::<Result<_>>()?;
+        let width = answers.iter().map(Matrix::n_cols).max().unwrap_or(0);
+        if self.pool == Pool::Logarithmic && width > 1 {
+            for a in &mut answers {
+                a.values_mut().iter_mut().for_each(|p| *p = p.max(LEAST).ln());
+                // A class the member never saw is as good as impossible to it.
+                let rest = Matrix::new(
+                    a.n_rows(),
+                    width - a.n_cols(),
+                    vec![LEAST.ln(); a.n_rows() * (width - a.n_cols())],
+                )?;
+                *a = a.beside(&rest)?;
+            }
+            let mut sum = combine(answers.iter().zip(self.weights.iter().copied()), x.n_rows())?;
+            for i in 0..sum.n_rows() {
+                let p = softmax(sum.row(i));
+                sum.row_mut(i).copy_from_slice(&p);
+            }
+            return Ok(sum);
+        }
         combine(answers.iter().zip(self.weights.iter().copied()), x.n_rows())
     }
 

@@ -9,7 +9,7 @@ mod greedy;
 mod member;
 mod stacking;
 
-pub use blend::{Blend, Combine, FittedBlend, simplex_weights};
+pub use blend::{Blend, Combine, FittedBlend, Pool, simplex_weights};
 pub use greedy::{Greedy, GreedyChoice};
 pub use member::{Candidate, Member};
 pub use stacking::{FittedStacking, Stacking};

@@ -63,7 +63,7 @@ wide! {
 }
 
 wide! {
-    /// Rounds to single precision, as the rows of products are kept.
+    /// Algorithm to single precision, as the rows of products are kept.
     fn shorten(values: &[f64], out: &mut [f32]) {
         for (o, v) in out.iter_mut().zip(values) {
             *o = *v as f32;

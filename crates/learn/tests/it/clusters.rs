@@ -9,7 +9,7 @@ use tradewind_learn::cluster::dbscan::Dbscan;
 use tradewind_learn::cluster::gaussian_mixture::{Covariance, GaussianMixture};
 use tradewind_learn::cluster::hdbscan::{Choice, Hdbscan};
 use tradewind_learn::cluster::hierarchical::{Hierarchical, Linkage};
-use tradewind_learn::cluster::kmeans::{KMeans, Rounds, Start};
+use tradewind_learn::cluster::kmeans::{Algorithm, KMeans, Start};
 use tradewind_learn::cluster::measures;
 use tradewind_learn::cluster::mini_batch::MiniBatchKMeans;
 use tradewind_learn::reduce::Solver;
@@ -59,8 +59,8 @@ fn kmeans_as_scikit_learn() {
         if name == "weighted" {
             data = data.with_weight(list(&r["w"])).unwrap();
         }
-        for rounds in [Rounds::Lloyd, Rounds::Hamerly] {
-            let params = KMeans { rounds, ..KMeans::default() };
+        for algorithm in [Algorithm::Lloyd, Algorithm::Hamerly] {
+            let params = KMeans { algorithm, ..KMeans::default() };
             let model = params.fit_from(&Run::new(0), &data, &matrix(&want["starts"])).unwrap();
             assert_eq!(model.n_iter() as u64, want["n_iter"].as_u64().unwrap(), "{name}");
             near(name, model.centers().values(), matrix(&want["centers"]).values(), 1e-9);
@@ -332,8 +332,8 @@ proptest! {
     #[test]
     fn hamerly_gives_lloyds_clusters(x in table(), k in 1_usize..9, seed in 0_u64..50) {
         let data = data(x);
-        let fit = |rounds| KMeans { n_clusters: k, rounds, ..KMeans::default() }.fit(&Run::new(seed), &data).unwrap();
-        prop_assert_eq!(fit(Rounds::Lloyd), fit(Rounds::Hamerly));
+        let fit = |algorithm| KMeans { n_clusters: k, algorithm, ..KMeans::default() }.fit(&Run::new(seed), &data).unwrap();
+        prop_assert_eq!(fit(Algorithm::Lloyd), fit(Algorithm::Hamerly));
     }
 
     /// Every row is with its nearest centre, and more rounds never cost inertia.

@@ -9,7 +9,8 @@ use tradewind_learn::crossval::{
     Holdout, KFold, PurgedKFold, RepeatedKFold, Split, StratifiedKFold, TimeSeriesSplit, cross_validate,
 };
 use tradewind_learn::ensemble::{
-    BLEND, Blend, Candidate, Combine, Greedy, STACKING, Stacking, load_fitted, simplex_weights,
+    BLEND, Blend, Candidate, Combine, FittedBlend, Greedy, Member, Pool, STACKING, Stacking, load_fitted,
+    simplex_weights,
 };
 use tradewind_learn::search::{MemoryStore, TrialState, TrialStore};
 use tradewind_learn::{ColumnKind, Dataset, FittedLearner, Learner, Matrix, Measure, Task};
@@ -412,4 +413,32 @@ fn auto_keeps_to_groups_times_and_given_rows() {
     assert!(fault.to_string().contains("rigde"), "{fault}");
     let label: Vec<usize> = classes(60, 2).y().iter().map(|v| *v as usize).collect();
     assert_eq!(StratifiedKFold::default().split(&run, &label).unwrap().len(), 5);
+}
+
+/// Members that say the same are not changed by pooling, log odds are averaged, and saving keeps it.
+#[test]
+fn probabilities_pool_by_log_odds() {
+    let data = classes(300, 2);
+    let run = Run::new(3);
+    let member = |name: &str, p: &str| {
+        let model = Candidate::of(name, Task::Binary, &params(p)).unwrap().learner.fit(&run, &data).unwrap();
+        Member { name: name.into(), model }
+    };
+    let twin = || member("logistic", r#"{"l2": 1}"#);
+    let alone = twin().model.predict(data.x()).unwrap();
+    let twice = FittedBlend::new(vec![twin(), twin()], vec![0.3, 0.7]).unwrap().with_pool(Pool::Logarithmic);
+    let both = twice.predict(data.x()).unwrap();
+    assert!(alone.values().iter().zip(both.values()).all(|(a, b)| (a - b).abs() < 1e-12));
+
+    let other = || member("gaussian_nb", "{}");
+    let mixed = FittedBlend::new(vec![twin(), other()], vec![0.6, 0.4]).unwrap().with_pool(Pool::Logarithmic);
+    let (a, b, m) = (alone, other().model.predict(data.x()).unwrap(), mixed.predict(data.x()).unwrap());
+    let log_odds = |p: &Matrix, i: usize| (p.get(i, 1) / p.get(i, 0)).ln();
+    for i in 0..data.n_rows() {
+        let want = 0.6 * log_odds(&a, i) + 0.4 * log_odds(&b, i);
+        assert!((log_odds(&m, i) - want).abs() < 1e-9, "{i}");
+        assert!((m.get(i, 0) + m.get(i, 1) - 1.0).abs() < 1e-12);
+    }
+    let back = load_fitted(BLEND, mixed.save().unwrap()).unwrap();
+    assert_eq!(back.predict(data.x()).unwrap(), m);
 }

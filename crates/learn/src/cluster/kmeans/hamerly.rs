@@ -1,4 +1,4 @@
-//! Rounds of k-means that skip most rows (Hamerly 2010): a row whose distance to its own centre is surely below its
+//! Algorithm of k-means that skip most rows (Hamerly 2010): a row whose distance to its own centre is surely below its
 //! distance to every other keeps its cluster unseen. The answer is that of Lloyd's rounds.
 
 use super::lloyd::{Rows, Sums};

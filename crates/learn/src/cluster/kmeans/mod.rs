@@ -36,7 +36,7 @@ pub enum Start {
 /// How a round finds the nearest centres. All give the same clusters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rounds {
+pub enum Algorithm {
     /// By the number of centres and columns.
     #[default]
     Auto,
@@ -62,7 +62,7 @@ pub const CLUSTERS_MAX: usize = 100_000;
 /// | `n_starts` | 1 | 1 to 1,000 | starts, of which the one with the smallest inertia is kept |
 /// | `max_iter` | 300 | 1 to 100,000 | rounds before giving up |
 /// | `tolerance` | 1e-4 | 0 to 1 | squared way of the centres, against the columns' mean variance, that ends the rounds |
-/// | `rounds` | auto | auto, lloyd, hamerly | how a round finds the nearest centres |
+/// | `algorithm` | auto | auto, lloyd, hamerly | how a round finds the nearest centres |
 ///
 /// ```
 /// use tradewind_core::Run;
@@ -83,12 +83,12 @@ pub struct KMeans {
     pub start: Start,
     /// How many starts are tried.
     pub n_starts: usize,
-    /// Rounds before giving up.
+    /// Algorithm before giving up.
     pub max_iter: usize,
     /// Where the rounds end.
     pub tolerance: f64,
     /// How a round finds the nearest centres.
-    pub rounds: Rounds,
+    pub algorithm: Algorithm,
 }
 
 impl Default for KMeans {
@@ -99,7 +99,7 @@ impl Default for KMeans {
             n_starts: 1,
             max_iter: 300,
             tolerance: 1e-4,
-            rounds: Rounds::Auto,
+            algorithm: Algorithm::Auto,
         }
     }
 }
@@ -186,10 +186,10 @@ impl KMeans {
         let k = start.len().checked_div(d).unwrap_or(self.n_clusters);
         let rows = table.rows();
         let enough = self.tolerance * table.variance;
-        let by_bounds = match self.rounds {
-            Rounds::Auto => k >= HAMERLY_FROM && d >= HAMERLY_FROM,
-            Rounds::Lloyd => false,
-            Rounds::Hamerly => true,
+        let by_bounds = match self.algorithm {
+            Algorithm::Auto => k >= HAMERLY_FROM && d >= HAMERLY_FROM,
+            Algorithm::Lloyd => false,
+            Algorithm::Hamerly => true,
         };
         let mut centers = start;
         // No row is in a cluster before the first round, so that it counts as a change.
@@ -346,7 +346,7 @@ impl FittedKMeans {
         self.inertia
     }
 
-    /// Rounds of the start that was kept (steps, of mini-batch k-means).
+    /// Algorithm of the start that was kept (steps, of mini-batch k-means).
     pub fn n_iter(&self) -> usize {
         self.n_iter
     }
@@ -422,7 +422,7 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "squared way of the centres, against the columns' mean variance, that ends the rounds",
         },
         ParamSpec {
-            name: "rounds",
+            name: "algorithm",
             kind: ParamKind::Choice(&["auto", "lloyd", "hamerly"]),
             default: "auto",
             summary: "how a round finds the nearest centres; the clusters are the same",

@@ -118,7 +118,7 @@ fn unpair(bits: i64) -> (f64, f64) {
     (f64::from(f32::from_bits((bits >> 32) as u32)), f64::from(f32::from_bits(bits as u32)))
 }
 
-/// Rounds [`pair`]s in place. Where all hessians are one number (`constant`) they count rows exactly. `seed` chooses
+/// Algorithm [`pair`]s in place. Where all hessians are one number (`constant`) they count rows exactly. `seed` chooses
 /// how halves fall.
 pub fn quantise(pairs: &mut [i64], constant: bool, seed: u64) -> Sums {
     let parts: Vec<(f64, f64)> = pairs
