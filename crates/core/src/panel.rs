@@ -308,6 +308,77 @@ impl Panel {
         })
     }
 
+    /// This panel with observations that follow its own; steps between are NaN, columns that `newer` lacks go on as NaN,
+    /// plans in `newer` take the place of earlier ones. Fails on another frequency, on series that are not in this panel
+    /// and on observations that are known already.
+    pub fn followed_by(&self, newer: &Self) -> Result<Self> {
+        if newer.freq != self.freq {
+            return Err(Error::Invalid(format!(
+                "the series are {} data and the newer observations {} data",
+                self.freq, newer.freq
+            )));
+        }
+        // Per series: its number in `newer` and the steps between.
+        let mut goes_on: Vec<Option<(usize, usize)>> = vec![None; self.len()];
+        for (k, s) in newer.iter().enumerate().filter(|(_, s)| !s.y.is_empty()) {
+            let Some(i) = self.position(s.id) else {
+                return Err(Error::Invalid(format!(
+                    "series `{}` is not known; fit again to take it in",
+                    s.id
+                )));
+            };
+            let own = self.series(i);
+            let next = own.ds(own.y.len());
+            let gap = self.freq.steps(next, s.start).and_then(|g| usize::try_from(g).ok());
+            let Some(gap) = gap.filter(|g| *g <= 1_000_000) else {
+                return Err(Error::Invalid(format!(
+                    "series `{}` goes on at {}, but the newer observations begin at {}",
+                    s.id,
+                    self.freq.format(next),
+                    self.freq.format(s.start)
+                )));
+            };
+            goes_on[i] = Some((k, gap));
+        }
+        let mut out = Self::empty(self.freq);
+        out.ids.clone_from(&self.ids);
+        out.starts.clone_from(&self.starts);
+        out.statics.clone_from(&self.statics);
+        for (i, more) in goes_on.iter().enumerate() {
+            out.y.extend(self.series(i).y);
+            if let Some((k, gap)) = more {
+                out.y.extend(std::iter::repeat_n(f64::NAN, *gap));
+                out.y.extend(newer.series(*k).y);
+            }
+            out.offsets.push(out.y.len());
+        }
+        for column in &self.covariates {
+            let mut grown = Covariate { offsets: vec![0], values: Vec::new(), ..column.clone() };
+            for (i, more) in goes_on.iter().enumerate() {
+                let mut values = column.of(i).to_vec();
+                let n = out.offsets[i + 1] - out.offsets[i];
+                values.resize(values.len().max(n), f64::NAN);
+                if let Some((k, gap)) = more {
+                    let from = self.offsets[i + 1] - self.offsets[i] + gap;
+                    let given = newer.covariate(&column.name).map_or(&[][..], |c| c.of(*k));
+                    values.resize(values.len().max(from + given.len()), f64::NAN);
+                    values[from..]
+                        .iter_mut()
+                        .zip(given)
+                        .filter(|(_, v)| v.is_finite())
+                        .for_each(|(to, v)| *to = *v);
+                }
+                if !column.known_ahead {
+                    values.truncate(n);
+                }
+                grown.values.extend(values);
+                grown.offsets.push(grown.values.len());
+            }
+            out.covariates.push(grown);
+        }
+        Ok(out)
+    }
+
     /// The panel without the last `h` observations of each series, and those observations (series shorter than
     /// `h + 1` are left out of both).
     pub fn split_last(&self, h: usize) -> (Self, Self) {
@@ -416,5 +487,39 @@ mod tests {
         assert!(
             Panel::from_series(Freq::STEP, vec![("a".into(), 0, vec![]), ("a".into(), 0, vec![])]).is_err()
         );
+    }
+
+    #[test]
+    fn newer_observations_follow() {
+        let a = Panel::from_series(
+            Freq::DAILY,
+            vec![("a".into(), 0, vec![1.0, 2.0]), ("b".into(), 0, vec![5.0])],
+        )
+        .unwrap();
+        let price = Covariate {
+            name: "price".into(),
+            known_ahead: true,
+            offsets: vec![0, 4, 5],
+            values: vec![9.0, 9.0, 8.0, 7.0, 3.0],
+        };
+        let a = a.with_covariate(price).unwrap();
+        let day = crate::freq::DAY;
+        let newer = Panel::from_series(Freq::DAILY, vec![("a".into(), 3 * day, vec![4.0])]).unwrap();
+        let plan = Covariate {
+            name: "price".into(),
+            known_ahead: true,
+            offsets: vec![0, 2],
+            values: vec![6.5, 6.0],
+        };
+        let both = a.followed_by(&newer.with_covariate(plan).unwrap()).unwrap();
+        assert_eq!(both.series(0).y.len(), 4);
+        assert!(both.series(0).y[2].is_nan());
+        assert_eq!(both.series(0).y[3], 4.0);
+        assert_eq!(both.series(1).y, &[5.0]);
+        assert_eq!(both.covariate("price").unwrap().of(0), &[9.0, 9.0, 8.0, 6.5, 6.0]);
+        let known = Panel::from_series(Freq::DAILY, vec![("a".into(), day, vec![4.0])]).unwrap();
+        assert!(both.followed_by(&known).unwrap_err().to_string().contains("`a` goes on at"));
+        let other = Panel::from_series(Freq::DAILY, vec![("c".into(), day, vec![4.0])]).unwrap();
+        assert!(both.followed_by(&other).unwrap_err().to_string().contains("`c`"));
     }
 }

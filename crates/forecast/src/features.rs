@@ -346,7 +346,7 @@ impl SeriesState {
 }
 
 /// Which step of a season of `m` steps a stamp is, counted alike for all series: weekdays, months, hours.
-fn phase(freq: Freq, stamp: Stamp, m: usize) -> usize {
+pub(crate) fn phase(freq: Freq, stamp: Stamp, m: usize) -> usize {
     let n = i64::from(freq.n.max(1));
     let count = match freq.unit {
         Unit::Step => stamp.div_euclid(n),

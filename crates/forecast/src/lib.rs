@@ -73,6 +73,7 @@ catalog! {
     linear_regression,
     polynomial_regression,
     logistic_regression,
+    global,
     auto,
 }
 

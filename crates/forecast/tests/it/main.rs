@@ -7,6 +7,7 @@ mod backtest;
 mod battery;
 mod conformal;
 mod features;
+mod global;
 mod reference;
 mod regression;
 mod trend;

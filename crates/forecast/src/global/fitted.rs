@@ -1,0 +1,275 @@
+//! A fitted global model: the trees, and each series' history to ask them about.
+
+use super::history::History;
+use super::rows::{Members, Plan};
+use super::spread::Spread;
+use super::{ENTRY, Global};
+use crate::local::{FittedSeries, check_ahead, map_series};
+use crate::mean::FittedMean;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tradewind_core::calendar::CalendarTable;
+use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
+use tradewind_learn::{FittedLearner, Matrix};
+
+/// Rows asked about at a time.
+const ROWS_AT_A_TIME: usize = 65_536;
+
+/// What [`Global`] has learnt of a panel.
+#[derive(Serialize, Deserialize)]
+pub struct FittedGlobal {
+    params: Global,
+    pub(super) plan: Plan,
+    by_level: bool,
+    /// The series as they were, with the columns known ahead.
+    #[serde(with = "kept")]
+    panel: Panel,
+    pub(super) spread: Spread,
+    learner: String,
+    /// The trees; absent when there was too little to learn from.
+    #[serde(with = "model")]
+    model: Option<Box<dyn FittedLearner>>,
+}
+
+impl std::fmt::Debug for FittedGlobal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FittedGlobal").field("params", &self.params).field("series", &self.panel.len()).finish_non_exhaustive()
+    }
+}
+
+/// Trees are saved with the name by which they are loaded.
+mod model {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+    use serde_json::Value;
+    use tradewind_learn::FittedLearner;
+
+    type Model = Option<Box<dyn FittedLearner>>;
+
+    pub(super) fn serialize<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok, S::Error> {
+        model.as_ref().map(|m| m.save()).transpose().map_err(ser::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+        // The names are few and every saved model tells its own.
+        let Some(saved) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+        for name in ["boosting", "random_forest", "extra_trees"] {
+            let entry = tradewind_learn::entry(name).map_err(de::Error::custom)?;
+            if let Ok(model) = (entry.load)(saved.clone()) {
+                return Ok(Some(model));
+            }
+        }
+        Err(de::Error::custom("the saved trees cannot be read"))
+    }
+}
+
+/// Panels are kept with nulls for what is unknown, since JSON has no NaN.
+mod kept {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use tradewind_core::{Covariate, Freq, Panel, StaticColumn, StaticValues};
+
+    type Numbers = Vec<Option<f64>>;
+
+    #[derive(Serialize, Deserialize)]
+    struct Kept {
+        freq: Freq,
+        series: Vec<(String, i64, Numbers)>,
+        columns: Vec<(String, Vec<Numbers>)>,
+        texts: Vec<(String, Vec<Option<String>>)>,
+        numbers: Vec<(String, Numbers)>,
+    }
+
+    fn nulls(values: &[f64]) -> Numbers {
+        values.iter().map(|v| v.is_finite().then_some(*v)).collect()
+    }
+
+    fn nans(values: Numbers) -> Vec<f64> {
+        values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect()
+    }
+
+    pub(super) fn serialize<S: Serializer>(panel: &Panel, serializer: S) -> Result<S::Ok, S::Error> {
+        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+        for column in panel.statics() {
+            match &column.values {
+                StaticValues::Text(v) => texts.push((column.name.clone(), v.clone())),
+                StaticValues::Number(v) => numbers.push((column.name.clone(), nulls(v))),
+            }
+        }
+        let ahead = panel.covariates().iter().filter(|c| c.known_ahead);
+        let kept = Kept {
+            freq: panel.freq(),
+            series: panel.iter().map(|s| (s.id.to_owned(), s.start, nulls(s.y))).collect(),
+            columns: ahead.map(|c| (c.name.clone(), (0..panel.len()).map(|i| nulls(c.of(i))).collect())).collect(),
+            texts,
+            numbers,
+        };
+        kept.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Panel, D::Error> {
+        let kept = Kept::deserialize(deserializer)?;
+        let series = kept.series.into_iter().map(|(id, start, y)| (id, start, nans(y))).collect();
+        let mut panel = Panel::from_series(kept.freq, series).map_err(de::Error::custom)?;
+        for (name, columns) in kept.columns {
+            let mut column = Covariate { name, known_ahead: true, offsets: vec![0], values: Vec::new() };
+            for values in columns {
+                column.values.extend(nans(values));
+                column.offsets.push(column.values.len());
+            }
+            panel = panel.with_covariate(column).map_err(de::Error::custom)?;
+        }
+        let texts = kept.texts.into_iter().map(|(name, v)| (name, StaticValues::Text(v)));
+        let numbers = kept.numbers.into_iter().map(|(name, v)| (name, StaticValues::Number(nans(v))));
+        for (name, values) in texts.chain(numbers) {
+            panel = panel.with_static(StaticColumn { name, values }).map_err(de::Error::custom)?;
+        }
+        Ok(panel)
+    }
+}
+
+impl FittedGlobal {
+    pub(super) fn new(params: Global, plan: Plan, panel: &Panel, by_level: bool) -> Self {
+        Self {
+            learner: params.learner.clone(),
+            params,
+            plan,
+            by_level,
+            panel: panel.clone(),
+            spread: Spread::default(),
+            model: None,
+        }
+    }
+
+    pub(super) fn set_model(&mut self, learner: String, model: Box<dyn FittedLearner>) {
+        self.learner = learner;
+        self.model = Some(model);
+    }
+
+    /// Whether what was read back fits together.
+    pub(super) fn check(&self) -> Result<()> {
+        let sound = self.plan.season >= 1
+            && self.plan.horizon >= 1
+            && self.plan.names.len() == self.plan.categories.len()
+            && self.spread.is_sound();
+        if sound { Ok(()) } else { Err(Error::Invalid("the saved global model has parts that do not fit together".into())) }
+    }
+
+    /// The parameters it was fitted with.
+    pub fn params(&self) -> &Global {
+        &self.params
+    }
+
+    /// The names of the columns that rows have.
+    pub fn feature_names(&self) -> &[String] {
+        &self.plan.names
+    }
+
+    /// How much each column served the trees, in the order of [`FittedGlobal::feature_names`].
+    pub fn importance(&self) -> Option<Vec<f64>> {
+        self.model.as_ref()?.importance()
+    }
+
+    /// What the values of a series are divided by at place `o`.
+    pub(super) fn scale(&self, history: &History, o: usize) -> f64 {
+        if !self.by_level {
+            return 1.0;
+        }
+        let near = history.level(o, self.plan.recent()).abs();
+        let far = history.level(o, 8 * self.plan.recent()).abs();
+        let scale = near.max(0.2 * far);
+        if scale > 0.0 && scale.is_finite() { scale } else { 1.0 }
+    }
+
+    /// Point forecasts of all series, series after series.
+    fn answers(&self, run: &Run, model: &dyn FittedLearner, members: &Members, horizon: usize) -> Result<Vec<Vec<f64>>> {
+        let last = (0..self.panel.len()).map(|i| self.panel.series(i)).map(|s| s.ds(s.y.len())).max();
+        let first = (0..self.panel.len()).map(|i| self.panel.series(i)).map(|s| s.ds(s.y.len())).min();
+        let calendar = match (self.plan.calendar(), first, last) {
+            (Some(c), Some(a), Some(b)) => {
+                let n = self.plan.freq.steps(a, b).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+                Some(CalendarTable::new(&c, self.plan.freq, a, n + horizon))
+            }
+            _ => None,
+        };
+        let width = self.plan.names.len();
+        let mut out = Vec::with_capacity(self.panel.len());
+        let batch = (ROWS_AT_A_TIME / horizon).max(1);
+        for from in (0..self.panel.len()).step_by(batch) {
+            run.check()?;
+            let n = batch.min(self.panel.len() - from);
+            let rows = map_series(&run.quiet(), ENTRY.name, n, |k| {
+                let m = &members.all[from + k];
+                let o = m.history.len();
+                let scale = self.scale(&m.history, o);
+                let mut x = Vec::with_capacity(horizon * width);
+                for ahead in 1..=horizon {
+                    members.row(&self.plan, from + k, o, ahead, scale, calendar.as_ref(), &mut x);
+                }
+                x.iter_mut().for_each(|v: &mut f64| {
+                    if v.is_infinite() {
+                        *v = f64::NAN;
+                    }
+                });
+                (x, scale)
+            })?;
+            let (x, scales): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            let x = Matrix::new(n * horizon, width, x.concat())?;
+            let said = run.install(|| model.predict(&x))?.column(0);
+            for (part, scale) in said.chunks_exact(horizon).zip(scales) {
+                out.push(part.iter().map(|v| v * scale).collect());
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl FittedForecaster for FittedGlobal {
+    fn name(&self) -> &str {
+        ENTRY.name
+    }
+
+    fn predict(&self, run: &Run, ahead: &Ahead<'_>) -> Result<Forecast> {
+        check_ahead(ahead)?;
+        let h = ahead.horizon;
+        let mut out = Forecast::new(self.name(), self.plan.freq, h, ahead.quantiles);
+        let members = Members::new(&self.plan, &self.panel, ahead.future);
+        let said = match &self.model {
+            Some(model) => Some(self.answers(run, model.as_ref(), &members, h)?),
+            None => None,
+        };
+        let levels = out.levels().to_vec();
+        for i in 0..self.panel.len() {
+            let s = self.panel.series(i);
+            let m = &members.all[i];
+            let nonnegative = s.y.iter().all(|v| !(*v < 0.0));
+            let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
+            let usual = FittedMean::of(s.y).predict(h);
+            let learnt = said.as_ref().filter(|_| m.history.len() > 0).map(|all| &all[i]);
+            let level = m.history.level(m.history.len(), self.plan.recent()).abs();
+            let mut means = Vec::with_capacity(h);
+            let mut quantiles = Vec::with_capacity(h * levels.len());
+            for k in 0..h {
+                let f = learnt.map(|v| v[k]).filter(|v| v.is_finite());
+                let mean = bound(f.unwrap_or(usual.mean[k]));
+                means.push(mean);
+                for p in &levels {
+                    let q = match f {
+                        Some(_) => self.spread.quantile(k + 1, mean, level, *p),
+                        None => mean + crate::normal::quantile(*p) * usual.sd[k],
+                    };
+                    quantiles.push(bound(q).clamp(f64::MIN, f64::MAX));
+                }
+            }
+            out.push(s.id, s.ds(s.y.len()), &means, &quantiles)?;
+        }
+        Ok(out)
+    }
+
+    fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {
+        self.panel = self.panel.followed_by(newer)?;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|source| Error::Saved { what: ENTRY.name.to_owned(), source })
+    }
+}

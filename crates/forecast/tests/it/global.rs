@@ -1,0 +1,145 @@
+//! The model that is learnt across all series: what it sees, and that it does not see what it must not.
+
+use tradewind_core::{
+    Ahead, Covariate, FittedForecaster, Forecast, Freq, Panel, Params, Run, StaticColumn, StaticValues,
+};
+
+const DAY: i64 = 86_400;
+const START: i64 = DAY * 19_002;
+
+fn noise(i: usize, k: usize) -> f64 {
+    let mut h =
+        (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (k as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    h = (h ^ (h >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    h ^= h >> 31;
+    (h >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A Poisson number by its distribution function.
+fn count(mean: f64, chance: f64) -> f64 {
+    let (mut k, mut p) = (0.0, (-mean).exp());
+    let mut sum = p;
+    while sum < chance && k < 1000.0 {
+        k += 1.0;
+        p *= mean / k;
+        sum += p;
+    }
+    k
+}
+
+const WEEK: [f64; 7] = [0.7, 0.8, 0.9, 1.0, 1.3, 1.6, 0.7];
+
+fn promoted(k: usize, t: usize) -> bool {
+    noise(t / 3, 1000 + k) < 0.15
+}
+
+fn mean(k: usize, t: usize) -> f64 {
+    (2.0 + k as f64 / 4.0) * WEEK[t % 7] * if promoted(k, t) { 2.5 } else { 1.0 }
+}
+
+/// Counts of 40 products with promotions planned for `ahead` days more.
+fn shop(n: usize, ahead: usize) -> Panel {
+    let series = (0..40).map(|k| {
+        let y = (0..n).map(|t| count(mean(k, t), noise(t, k))).collect();
+        (format!("p{k:02}"), START, y)
+    });
+    let panel = Panel::from_series(Freq::DAILY, series.collect()).unwrap();
+    let plan = (0..40).flat_map(|k| (0..n + ahead).map(move |t| f64::from(promoted(k, t))));
+    let promotion = Covariate {
+        name: "promotion".into(),
+        known_ahead: true,
+        offsets: (0..=40).map(|k| k * (n + ahead)).collect(),
+        values: plan.collect(),
+    };
+    let kind = (0..40).map(|k| Some(if k < 20 { "tea" } else { "coffee" }.to_owned())).collect();
+    panel
+        .with_covariate(promotion)
+        .unwrap()
+        .with_static(StaticColumn { name: "kind".into(), values: StaticValues::Text(kind) })
+        .unwrap()
+}
+
+fn fit(panel: &Panel, threads: usize) -> Box<dyn FittedForecaster> {
+    let params: Params = serde_json::from_str(r#"{"horizon": 14, "n_rounds": 80}"#).unwrap();
+    let model = (tradewind_forecast::entry("global").unwrap().build)(&params).unwrap();
+    model.fit(&Run::new(3).with_threads(threads), panel).unwrap()
+}
+
+fn ahead(fitted: &dyn FittedForecaster, future: Option<&[Covariate]>) -> Forecast {
+    fitted.predict(&Run::new(3), &Ahead { horizon: 14, quantiles: &[0.1, 0.9], future }).unwrap()
+}
+
+#[test]
+fn seasons_and_plans_are_learnt_across_series() {
+    let n = 300;
+    let f = ahead(&*fit(&shop(n, 14), 2), None);
+    let (mut error, mut naive, mut total, mut inside) = (0.0, 0.0, 0.0, 0);
+    for k in 0..40 {
+        for h in 0..14 {
+            let truth = mean(k, n + h);
+            error += (f.mean(k)[h] - truth).abs();
+            naive += ((2.0 + k as f64 / 4.0) * 1.2 - truth).abs();
+            total += truth;
+            let y = count(truth, noise(n + h, k));
+            let (low, high) = (f.quantile(k, h, 0.1).unwrap(), f.quantile(k, h, 0.9).unwrap());
+            inside += usize::from(y >= low.floor() && y <= high.ceil());
+        }
+    }
+    // Within a tenth of what was to be expected, where not knowing week and plan is off by far more.
+    assert!(error / total < 0.10, "{}", error / total);
+    assert!(error < 0.25 * naive, "{error} {naive}");
+    let share = inside as f64 / 560.0;
+    assert!((0.78..=0.97).contains(&share), "{share}");
+}
+
+#[test]
+fn another_plan_gives_another_forecast() {
+    let panel = shop(300, 14);
+    let fitted = fit(&panel, 2);
+    let asked = |value: f64| Covariate {
+        name: "promotion".into(),
+        known_ahead: true,
+        offsets: (0..=40).map(|k| k * 314).collect(),
+        values: vec![value; 40 * 314],
+    };
+    let (with, without) = (ahead(&*fitted, Some(&[asked(1.0)])), ahead(&*fitted, Some(&[asked(0.0)])));
+    let sum = |f: &Forecast| (0..40).flat_map(|k| f.mean(k).to_vec()).sum::<f64>();
+    let lift = sum(&with) / sum(&without);
+    assert!((2.1..=2.8).contains(&lift), "{lift}");
+}
+
+#[test]
+fn threads_saving_and_later_observations_change_nothing_but_what_they_tell() {
+    let panel = shop(250, 14);
+    let fitted = fit(&panel, 1);
+    let f = ahead(&*fitted, None);
+    assert_eq!(f, ahead(&*fit(&panel, 3), None));
+    let entry = tradewind_forecast::entry("global").unwrap();
+    let mut back = (entry.load)(serde_json::from_str(&fitted.save().unwrap().to_string()).unwrap()).unwrap();
+    assert_eq!(f, ahead(&*back, None));
+
+    // The same trees with a week more of history: the forecast moves on, and follows what came.
+    let newer = Panel::from_series(
+        Freq::DAILY,
+        (0..40).map(|k| (format!("p{k:02}"), START + 250 * DAY, vec![4.0 * mean(k, 251); 7])).collect(),
+    )
+    .unwrap();
+    back.update(&Run::new(3), &newer).unwrap();
+    let g = ahead(&*back, None);
+    assert_eq!(g.ds(0, 0), START + 257 * DAY);
+    let sum = |f: &Forecast| (0..40).flat_map(|k| f.mean(k)[..7].to_vec()).sum::<f64>();
+    assert!(sum(&g) > 1.3 * sum(&f), "{} {}", sum(&g), sum(&f));
+    let stranger = Panel::from_series(Freq::DAILY, vec![("new".into(), START, vec![1.0])]).unwrap();
+    assert!(back.update(&Run::new(3), &stranger).unwrap_err().to_string().contains("`new`"));
+}
+
+/// What lies after an origin cannot be seen at it: with the targets of the last days changed beyond recognition, the
+/// rows of earlier origins are the same, and so forecasts made from a cut panel do not change.
+#[test]
+fn the_future_is_not_seen() {
+    let (panel, n) = (shop(250, 14), 236);
+    let cut = panel.as_of(START + (n as i64 - 1) * DAY);
+    let torn = panel.map_y(|s| s.y.iter().enumerate().map(|(t, v)| if t >= n { 1e6 } else { *v }).collect());
+    let torn = torn.as_of(START + (n as i64 - 1) * DAY);
+    assert_eq!(ahead(&*fit(&cut, 2), None), ahead(&*fit(&torn, 2), None));
+}
