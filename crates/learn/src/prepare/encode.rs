@@ -37,7 +37,7 @@ fn places(column: &Column, known: &[String]) -> (Vec<Option<u32>>, Vec<Option<us
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct FittedOneHot {
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// Categories that were seen and share the last column, in the order of their names.
     rare: Vec<String>,
 }
@@ -67,9 +67,18 @@ impl FittedOneHot {
                 values[j][i] = 1.0;
             }
         }
-        let titles = self.words.iter().map(String::as_str).chain(std::iter::once("(rare)"));
-        values.into_iter().zip(titles).map(|(v, t)| Part::number(format!("{name}={t}"), v)).collect()
+        values.into_iter().zip(self.titles()).map(|(v, t)| Part::number(column_of_word(name, t), v)).collect()
     }
+
+    /// What each column stands for; the last only where words share one.
+    pub(super) fn titles(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str).chain((!self.rare.is_empty()).then_some("(rare)"))
+    }
+}
+
+/// The name of the one-hot column of a word.
+pub(super) fn column_of_word(name: &str, word: &str) -> String {
+    format!("{name}={word}")
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

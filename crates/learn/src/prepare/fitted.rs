@@ -3,13 +3,14 @@
 use crate::frame::{Column, Frame, Holds, Words};
 use crate::learner::Task;
 use crate::matrix::{ColumnKind, Dataset, Matrix, check_finite};
-use crate::prepare::encode::{FittedCodes, FittedOneHot, FittedTarget, hashed};
+use crate::prepare::encode::{FittedCodes, FittedOneHot, FittedTarget, column_of_word, hashed};
 use crate::prepare::numeric::{FittedImpute, FittedYeoJohnson, bounds, present};
 use crate::prepare::text::{self, TextHook, Tokens};
 use crate::prepare::whole::FittedWhole;
-use crate::prepare::{DatePart, Recipe, Step, date};
+use crate::prepare::{DatePart, Reading, Recipe, Step, date};
 use crate::transform::FittedTransform;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use tradewind_core::{Error, Result, Run, Stamp};
 
 /// What is to be learnt, for encodings that look at it.
@@ -208,6 +209,35 @@ impl FittedRecipe {
     /// What the columns it gives are.
     pub fn kinds(&self) -> &[ColumnKind] {
         &self.kinds
+    }
+
+    /// What the numbers of the columns it gives stand for, one for each of [`FittedRecipe::names`]: the words of codes and
+    /// of one-hot columns. Codes that a later step moved (as a scale) are numbers.
+    pub fn readings(&self) -> Vec<Reading> {
+        // By name and whether it is a category.
+        let mut known: HashMap<(String, bool), Reading> = HashMap::new();
+        for column in &self.columns {
+            let Some((first, later)) = column.steps.split_first() else { continue };
+            let stays = later
+                .iter()
+                .all(|s| matches!(s, FittedStep::Keep | FittedStep::Impute { .. } | FittedStep::Cap(_)));
+            match first {
+                FittedStep::Codes(codes) if stays => {
+                    known.insert((column.name.clone(), true), Reading::Words(codes.words.clone()));
+                }
+                FittedStep::OneHot(one_hot) => known.extend(one_hot.titles().map(|word| {
+                    let key = (column_of_word(&column.name, word), false);
+                    (key, Reading::Is { of: column.name.clone(), word: word.to_owned() })
+                })),
+                _ => {}
+            }
+        }
+        let columns = self.names.iter().zip(&self.kinds);
+        columns
+            .map(|(name, kind)| {
+                known.remove(&(name.clone(), *kind == ColumnKind::Category)).unwrap_or_default()
+            })
+            .collect()
     }
 
     /// The names of the columns it needs.

@@ -39,6 +39,7 @@ mod date;
 mod encode;
 mod fitted;
 mod numeric;
+mod reading;
 mod standard;
 mod text;
 mod whole;
@@ -46,6 +47,7 @@ mod whole;
 pub use date::DatePart;
 pub use fitted::{FittedRecipe, Prepared, Target};
 pub use numeric::{FittedYeoJohnson, yeo_johnson};
+pub use reading::Reading;
 pub use text::{TextHook, Tokens, stable_hash};
 
 use crate::frame::{Column, Frame, Holds};

@@ -6,7 +6,7 @@ use tradewind_core::Run;
 use tradewind_learn::frame::{Column, Frame, Words};
 use tradewind_learn::polynomial::Polynomial;
 use tradewind_learn::prepare::{
-    Bound, DatePart, Fill, FittedRecipe, Prepared, Recipe, Select, Step, Target, Tokens, Whole,
+    Bound, DatePart, Fill, FittedRecipe, Prepared, Reading, Recipe, Select, Step, Target, Tokens, Whole,
 };
 use tradewind_learn::transform::Transform;
 use tradewind_learn::{Bears, ColumnKind, Task};
@@ -377,4 +377,41 @@ fn products_of_prepared_columns() {
     let (fitted, x) = recipe.fit_transform(&Run::new(0), &frame, None).unwrap();
     assert_eq!(x.names, ["x0", "x1", "x0 x1"]);
     assert_eq!(fitted.transform(&frame).unwrap().x.row(1), [3.0, 4.0, 12.0]);
+}
+
+#[test]
+fn prepared_columns_read_as_words() {
+    let frame = Frame::new(vec![
+        ("kind".into(), Column::text([Some("red"), Some("blue"), Some("red"), None])),
+        ("size".into(), Column::text([Some("s"), Some("m"), Some("l"), Some("s")])),
+        ("grade".into(), Column::text([Some("b"), Some("a"), Some("b"), Some("a")])),
+        ("price".into(), Column::Number(vec![1.0, 2.0, f64::NAN, 4.0])),
+    ])
+    .unwrap();
+    let names = |name: &str| Select::Names(vec![name.into()]);
+    let mut recipe = Recipe::default()
+        .with(names("kind"), vec![Step::Codes { limit: 10 }])
+        .with(names("size"), vec![Step::OneHot { limit: 2, rare: 0 }])
+        .with(names("grade"), vec![Step::Codes { limit: 10 }, Step::Scale(Transform::Standard)])
+        .with(names("price"), vec![Step::Impute { with: Fill::Mean, by: None, mark: true }]);
+    recipe.whole.push(Whole::DropConstant);
+    let (fitted, x) = recipe.fit_transform(&Run::new(0), &frame, None).unwrap();
+    let readings = fitted.readings();
+    let shown: Vec<String> = (0..x.names.len())
+        .map(|j| {
+            let value = Some(x.x.get(0, j)).filter(|v| !v.is_nan());
+            readings[j].equation(&x.names[j], value, |v| format!("{v:.1}"))
+        })
+        .collect();
+    // Grade b is code 1 of two, so 1 after the scale: a number, and no word.
+    let expected =
+        ["kind = red", "size = s", "size ≠ (rare)", "grade = 1.0", "price = 1.0", "price_missing = 0.0"];
+    assert_eq!(shown, expected);
+    assert_eq!(readings[0], Reading::Words(vec!["blue".into(), "red".into()]));
+    assert_eq!(readings[0].equation("kind", None, |v| v.to_string()), "kind = ?");
+    assert_eq!((readings[0].word(0.5), readings[0].word(2.0), readings[0].word(-1.0)), (None, None, None));
+    assert_eq!(readings[1].title(&x.names[1]), "size = s");
+    // Saved and read back it says the same.
+    let text = serde_json::to_string(&fitted).unwrap();
+    assert_eq!(serde_json::from_str::<FittedRecipe>(&text).unwrap().readings(), readings);
 }
