@@ -292,7 +292,11 @@ fn explain_model(context: &mut Context, args: &LearnExplainArgs) -> Result<Exit>
                 d if d < -0.3 => p.lang.pick("score down", "得分降低"),
                 _ => p.lang.pick("mixed", "不定"),
             };
-            vec![i.name.clone(), format!("{:.1}%", 100.0 * i.share), direction.to_owned()]
+            vec![
+                told.reading(&i.name).title(&i.name),
+                format!("{:.1}%", 100.0 * i.share),
+                direction.to_owned(),
+            ]
         })
         .collect();
     p.table(&header, &rows, &[1], |_| Tone::Plain);

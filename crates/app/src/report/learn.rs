@@ -3,6 +3,8 @@
 use super::{page, plots, svg};
 use crate::lang::Lang;
 use maud::{Markup, html};
+use tradewind::learn::explain::{ColumnSummary, Dependence, WaterfallStep};
+use tradewind::learn::prepare::Reading;
 use tradewind::learning::{Explanation, ImportanceKind, Manifest};
 
 /// Columns in the plots of importance and swarm.
@@ -47,7 +49,7 @@ impl ExplainPage<'_> {
                         "算法自身给出的各列重要性，占全部的比例。"),
                 }) }
                 div.card { (plots::bars(
-                    &t.importance.iter().take(COLUMNS_SHOWN).map(|i| (i.name.clone(), i.share)).collect::<Vec<_>>(),
+                    &t.importance.iter().take(COLUMNS_SHOWN).map(|i| (t.reading(&i.name).title(&i.name), i.share)).collect::<Vec<_>>(),
                     l.pick("Importance of the columns", "各列的重要性"))) }
                 (self.swarms())
                 (self.dependence())
@@ -88,7 +90,7 @@ impl ExplainPage<'_> {
                     div.card {
                         @if !name.is_empty() { h3 { (name) } }
                         @let rows: Vec<_> = output.columns.iter().take(COLUMNS_SHOWN)
-                            .map(|c| (c.name.clone(), ranked(&c.points))).collect();
+                            .map(|c| swarm_row(t.reading(&c.name), c)).collect();
                         (plots::swarm(&rows, l.pick("Parts of the columns in the score", "各列对得分的贡献"),
                             l.pick("low", "低"), l.pick("high", "高")))
                     }
@@ -107,14 +109,18 @@ impl ExplainPage<'_> {
                     "将某一列依次设为各取值、其余列不变时的平均预测。")) }
                 div.cards { @for d in &t.dependence {
                     div.card {
-                        h3 { (d.name) }
+                        @let reading = t.reading(&d.name);
+                        h3 { (reading.title(&d.name)) }
                         @let classes = &self.manifest.classes;
                         @let first = usize::from(classes.len() == 2);
                         @let lines: Vec<_> = d.mean.iter().enumerate().skip(first).take(3).map(|(o, mean)| {
                             let name = classes.get(o).cloned().unwrap_or_else(|| l.pick("answer", "预测").to_owned());
-                            (name, d.grid.iter().copied().zip(mean.iter().copied()).collect())
+                            (name, d.grid.iter().copied().zip(mean.iter().copied()).collect::<Vec<_>>())
                         }).collect();
-                        (plots::lines(&lines, &d.name, l.pick("Partial dependence", "部分依赖图")))
+                        @let title = l.pick("Partial dependence", "部分依赖图");
+                        (levels(reading, d).map_or_else(
+                            || plots::lines(&lines, &d.name, title),
+                            |words| plots::levels(&words, &lines, title)))
                     }
                 } }
             }
@@ -133,7 +139,7 @@ impl ExplainPage<'_> {
                 }
                 div.card { (plots::waterfall(
                     fall.constant,
-                    &fall.steps.iter().map(|s| (step_name(l, s), s.part)).collect::<Vec<_>>(),
+                    &fall.steps.iter().map(|s| (step_name(l, t, s), s.part)).collect::<Vec<_>>(),
                     [l.pick("Why this row", "该行的原因"), l.pick("usual", "平均"), l.pick("this row", "该行")])) }
             }
         }
@@ -179,14 +185,38 @@ impl ExplainPage<'_> {
     }
 }
 
-fn step_name(l: Lang, step: &tradewind::learn::explain::WaterfallStep) -> String {
-    match (step.column, step.value) {
-        (None, _) => match l {
+fn step_name(l: Lang, told: &Explanation, step: &WaterfallStep) -> String {
+    match step.column {
+        None => match l {
             Lang::En => format!("{} other columns", step.n_columns),
             Lang::Zh => format!("其余 {} 列", step.n_columns),
         },
-        (Some(_), Some(v)) => format!("{} = {}", step.name, plots::signed(v)),
-        (Some(_), None) => format!("{} = ?", step.name),
+        Some(_) => told.reading(&step.name).equation(&step.name, step.value, plots::signed),
+    }
+}
+
+/// A column's name and dots. The order of category codes means nothing, so their dots have no colour.
+fn swarm_row(reading: &Reading, column: &ColumnSummary) -> (String, Vec<(f64, f64)>) {
+    let mut dots = ranked(&column.points);
+    if matches!(reading, Reading::Words(_)) {
+        dots.iter_mut().for_each(|(_, level)| *level = f64::NAN);
+    }
+    (reading.title(&column.name), dots)
+}
+
+/// The words for the values of a dependence; none where the values are numbers on an axis.
+fn levels(reading: &Reading, d: &Dependence) -> Option<Vec<String>> {
+    match reading {
+        Reading::Number => None,
+        Reading::Words(_) => Some(
+            d.grid
+                .iter()
+                .map(|v| reading.word(*v).map_or_else(|| plots::signed(*v), str::to_owned))
+                .collect(),
+        ),
+        Reading::Is { .. } => {
+            Some(d.grid.iter().map(|v| reading.equation(&d.name, Some(*v), plots::signed)).collect())
+        }
     }
 }
 

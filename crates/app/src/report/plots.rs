@@ -141,6 +141,39 @@ pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)], across: &str, title: &
     }
 }
 
+/// One row for each of some words and, in it, one mark for each series: what changes with a category. A series' points
+/// are in the order of the words; only their second numbers are drawn.
+pub(crate) fn levels(words: &[String], series: &[(String, Vec<(f64, f64)>)], title: &str) -> Markup {
+    const FILLS: [&str; 3] = ["fill:var(--line)", "fill:var(--up)", "fill:var(--down)"];
+    let (low, high) = ends(series.iter().flat_map(|s| &s.1).map(|p| p.1));
+    let x = |v: f64| LABELS + (v - low) / (high - low) * (WIDTH - LABELS - 60.0);
+    let height = ROW * words.len() as f64 + 52.0;
+    html! {
+        svg.plot viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(title) {
+            title { (title) }
+            @for v in [low, f64::midpoint(low, high), high] {
+                line.grid x1=(round(x(v))) x2=(round(x(v))) y1=(EDGE) y2=(height - 40.0) {}
+                text.tick x=(round(x(v))) y=(round(height - 26.0)) text-anchor="middle" { (signed(v)) }
+            }
+            @for (i, word) in words.iter().enumerate() {
+                @let y = EDGE + ROW * i as f64;
+                (label(word, y))
+                @for (k, (name, points)) in series.iter().enumerate() {
+                    @if let Some((_, v)) = points.get(i).filter(|p| p.1.is_finite()) {
+                        circle cx=(round(x(*v))) cy=(round(y + 11.0)) r="4.5" style=(FILLS[k % FILLS.len()]) {
+                            title { (word) ", " (name) ": " (signed(*v)) }
+                        }
+                    }
+                }
+            }
+            @for (k, (name, _)) in series.iter().enumerate() {
+                circle cx=(LABELS + 130.0 * k as f64 + 5.0) cy=(round(height - 8.0)) r="4.5" style=(FILLS[k % FILLS.len()]) {}
+                text.tick x=(LABELS + 130.0 * k as f64 + 15.0) y=(round(height - 4.0)) { (short(name)) }
+            }
+        }
+    }
+}
+
 /// How often each class (down) was said to be each (across), shaded by the share of its row.
 pub(crate) fn confusion(classes: &[String], count: impl Fn(usize, usize) -> usize, corner: &str) -> Markup {
     let total = |truth: usize| (0..classes.len()).map(|said| count(truth, said)).sum::<usize>();
@@ -237,6 +270,8 @@ mod tests {
             swarm(&[("x".into(), pairs.clone())], "t", "low", "high"),
             waterfall(0.0, &[], ["t", "usual", "answer"]),
             lines(&[("a".into(), pairs.clone())], "x", "t"),
+            levels(&["<b>".to_owned(), "w".to_owned()], &[("<b>".into(), pairs.clone())], "t"),
+            levels(&[], &[], "t"),
             confusion(&["a".into(), "b".into()], |_, _| 0, "truth"),
         ];
         for page in pages {

@@ -12,7 +12,8 @@ use tradewind_learn::explain::{
 use tradewind_learn::frame::Frame;
 use tradewind_learn::linear::Coefficient;
 use tradewind_learn::measure::Measure;
-use tradewind_learn::{Dataset, Task};
+use tradewind_learn::prepare::Reading;
+use tradewind_learn::{ColumnKind, Dataset, Task};
 
 /// Columns whose dependence is shown.
 const DEPENDENCES: usize = 6;
@@ -53,6 +54,8 @@ pub struct Explanation {
     pub rows: usize,
     /// Where the importances come from.
     pub kind: ImportanceKind,
+    /// The prepared columns.
+    pub columns: Vec<PreparedColumn>,
     /// The columns, those that matter most first.
     pub importance: Vec<Importance>,
     /// For each output (score or class) what every column adds; empty where there is no exact split.
@@ -75,6 +78,22 @@ pub struct Explanation {
     pub confusion: Option<Vec<Vec<usize>>>,
     /// For each class what was said and what happened.
     pub calibration: Vec<Calibration>,
+}
+
+/// A prepared column and how its numbers are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PreparedColumn {
+    /// Its name, as `price` or `kind=red`.
+    pub name: String,
+    /// What its numbers stand for: themselves, or the words of categories.
+    pub reading: Reading,
+}
+
+impl Explanation {
+    /// How the numbers of the prepared column of this name are read.
+    pub fn reading(&self, name: &str) -> &Reading {
+        self.columns.iter().find(|c| c.name == name).map_or(&Reading::Number, |c| &c.reading)
+    }
 }
 
 /// The calibration curve of one class.
@@ -107,6 +126,12 @@ pub fn explain(run: &Run, model: &Model, frame: &Frame, rows_max: usize, row: us
         Some(name) if frame.column(name).is_ok() => Some(Target::known(&part, name, m.task, &m.classes)?.y),
         _ => None,
     };
+    let columns = names
+        .iter()
+        .cloned()
+        .zip(model.recipe.readings())
+        .map(|(name, reading)| PreparedColumn { name, reading })
+        .collect();
     let data = Dataset::with_missing(
         prepared.x,
         truth.clone().unwrap_or_else(|| vec![0.0; kept.len()]),
@@ -168,6 +193,7 @@ pub fn explain(run: &Run, model: &Model, frame: &Frame, rows_max: usize, row: us
     Ok(Explanation {
         rows: kept.len(),
         kind,
+        columns,
         importance,
         outputs,
         output_names,
@@ -195,7 +221,8 @@ fn importance(
         for output in outputs {
             for column in &output.columns {
                 raw[column.column] += column.mean_abs;
-                if outputs.len() == 1 {
+                // The order of codes means nothing.
+                if outputs.len() == 1 && data.kinds()[column.column] == ColumnKind::Number {
                     direction[column.column] = column.direction.unwrap_or(0.0);
                 }
             }

@@ -11,7 +11,7 @@ mod read;
 mod target;
 mod tuning;
 
-pub use explain::{Calibration, Explanation, Importance, ImportanceKind, explain};
+pub use explain::{Calibration, Explanation, Importance, ImportanceKind, PreparedColumn, explain};
 pub use read::{read_frame, read_query};
 pub use target::Target;
 pub use tuning::{AutoRequest, TrialFile, TuneRequest, Tuned, fit_auto, tune};
