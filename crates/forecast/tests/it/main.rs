@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "tests say what they skipped and what they measured")]
 
+mod arima;
 mod auto;
 mod backtest;
 mod battery;
