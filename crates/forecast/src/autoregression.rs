@@ -144,7 +144,7 @@ impl LocalModel for Autoregression {
         let part = &z[n - window..];
         let centre = part.iter().map(|v| v / window as f64).sum::<f64>();
         let spread = part.iter().map(|v| (v - centre) * (v - centre) / window as f64).sum::<f64>().sqrt();
-        let flat = !(spread > 1e-10 * centre.abs()) || !spread.is_finite();
+        let flat = spread <= 1e-10 * centre.abs() || !spread.is_finite();
         let scale = if flat { 1.0 } else { spread };
         z.iter_mut().for_each(|v| *v = if flat { 0.0 } else { (*v - centre) / scale });
 

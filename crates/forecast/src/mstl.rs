@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | `seasons` | by frequency | steps of each season: day and week for hours and minutes, week and year for days, else the one season | 2 to 10000 each |
 //! | `rest` | `theta` | the method for trend and remainder | naive, ses, holt, damped, theta |
-//! | `transform` | `auto` | logarithms while seasons are taken out; `auto` where all is above zero and they leave less of the season's strength unexplained | auto, none, log |
+//! | `transform` | `auto` | logarithms while seasons are taken out; `auto` where all is above zero | auto, none, log |
 //! | `robust` | false | whether outliers are held off | |
 
 use crate::classical::REST;

@@ -111,7 +111,7 @@ impl Problem {
         let off = if order.constant { mean } else { 0.0 };
         let spread = (columns.iter().map(|w| (w - off) * (w - off)).sum::<f64>() / n as f64).sqrt();
         let size = y.iter().map(|v| v.abs()).fold(0.0, f64::max);
-        let exact = !(spread > 1e-10 * size) || !spread.is_finite();
+        let exact = spread <= 1e-10 * size || !spread.is_finite();
         if !spread.is_finite() || !size.is_finite() {
             return Err(Error::Invalid(format!("{order}: the numbers are too large to be squared")));
         }

@@ -26,7 +26,7 @@ pub(super) fn zeros_beyond(coefficients: &[f64], radius: f64) -> bool {
         a.push(c * power);
     }
     while let Some(r) = a.pop() {
-        if !(r.abs() < 1.0) {
+        if r.is_nan() || r.abs() >= 1.0 {
             return false;
         }
         let k = a.len();
@@ -99,7 +99,7 @@ pub(super) fn autocovariances(phi: &[f64], theta: &[f64], work: &mut Vec<f64>, o
         }
         s[0] -= 2.0 * t * a[d];
         let r = a[d] / a[0];
-        if !(r.abs() < 1.0) {
+        if r.is_nan() || r.abs() >= 1.0 {
             return false;
         }
         rho[d] = r;

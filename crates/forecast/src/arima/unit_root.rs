@@ -14,7 +14,7 @@ pub(crate) fn kpss(y: &[f64], lags: usize) -> f64 {
     let mean = y.iter().sum::<f64>() / n.max(1) as f64;
     let e: Vec<f64> = y.iter().map(|v| v - mean).collect();
     let mut long = e.iter().map(|v| v * v).sum::<f64>();
-    if !(long > 0.0) {
+    if long.is_nan() || long <= 0.0 {
         return 0.0;
     }
     for l in 1..=lags.min(n.saturating_sub(1)) {
