@@ -5,7 +5,7 @@
 //! the squared errors one step ahead; the starting states are solved by least squares. Unknown observations are
 //! interpolated.
 
-use crate::exponential::{self, Form, Given, SeasonForm, TrendForm};
+use crate::ets::{self, Given, SeasonForm, TrendForm};
 use crate::local::{self, LocalModel, cut_off, filled_at_least};
 use crate::ses::{ALPHA, Smoothed};
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,6 @@ impl LocalModel for Holt {
         let in_sample = cut_off(in_sample, first);
         let trend = if self.damped { TrendForm::Damped } else { TrendForm::Additive };
         let given = Given { alpha: self.alpha, beta: self.beta, gamma: None, phi: self.phi };
-        Ok(Smoothed(exponential::fit(&y, Form { trend, season: SeasonForm::None, m: 1 }, given, in_sample)))
+        Ok(Smoothed(ets::fit_least_squares(&y, &[trend], &[SeasonForm::None], 1, given, in_sample)))
     }
 }

@@ -5,10 +5,10 @@
 //! Snyder (2008); weights minimise the squared errors one step ahead. A series without two whole seasons (and four
 //! observations more) is fitted without season. Unknown observations are interpolated.
 //!
-//! Seasons up to 60 steps get their starting states by least squares when added; longer ones, and multiplied ones,
-//! keep those of classical decomposition.
+//! Seasons up to 60 steps get their starting states by least squares; longer ones keep those of classical
+//! decomposition.
 
-use crate::exponential::{self, Form, Given, SeasonForm, TrendForm};
+use crate::ets::{self, Given, SeasonForm, TrendForm};
 use crate::holt::{BETA, PHI};
 use crate::local::{self, LocalModel, SEASON_LENGTH, cut_off, filled_at_least, season_of};
 use crate::ses::{ALPHA, Smoothed};
@@ -122,17 +122,7 @@ impl LocalModel for HoltWinters {
             SeasonChoice::Multiplicative if positive => &[SeasonForm::Multiplicative],
             _ => &[SeasonForm::Additive],
         };
-        let forms: Vec<Form> = seasons
-            .iter()
-            .flat_map(|s| {
-                trends.iter().map(|t| Form {
-                    trend: *t,
-                    season: *s,
-                    m: if *s == SeasonForm::None { 1 } else { m },
-                })
-            })
-            .collect();
         let given = Given { alpha: self.alpha, beta: self.beta, gamma: self.gamma, phi: self.phi };
-        Ok(Smoothed(exponential::best_of(&y, &forms, given, in_sample)))
+        Ok(Smoothed(ets::fit_least_squares(&y, trends, seasons, m, given, in_sample)))
     }
 }

@@ -28,7 +28,6 @@
 pub mod backtest;
 pub mod changepoint;
 pub mod conformal;
-mod exponential;
 pub mod features;
 pub mod forecasting;
 pub mod local;
@@ -62,6 +61,7 @@ catalog! {
     ses,
     holt,
     holt_winters,
+    ets,
     classical,
     stl,
     mstl,

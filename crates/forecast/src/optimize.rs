@@ -1,4 +1,4 @@
-//! Minimisers for a few bounded parameters, without allocation.
+//! Minimisers for a few bounded parameters, and the small linear systems of least squares.
 
 /// The lowest point of `f` on `[low, high]`: the best of `grid` even points, refined by golden sections between its
 /// neighbours down to `tolerance`. The grid guards against a second valley.
@@ -37,75 +37,31 @@ pub(crate) fn minimize_on(
     if v <= best.0 { x } else { best.1 }
 }
 
-/// The lowest point of `f` found in the unit cube by the simplex of Nelder & Mead (1965), begun at `start` with edges
-/// of `edge`. Points outside are pulled onto the cube. Ends when the simplex' values agree to `tolerance` (relative) or
-/// after `evaluations_max` calls.
-pub(crate) fn nelder_mead<const N: usize>(
-    start: [f64; N],
-    edge: f64,
-    tolerance: f64,
-    evaluations_max: usize,
-    mut f: impl FnMut(&[f64; N]) -> f64,
-) -> ([f64; N], f64) {
-    let mut calls = 0;
-    let mut eval = |x: &[f64; N]| {
-        calls += 1;
-        let v = f(x);
-        (if v.is_nan() { f64::INFINITY } else { v }, calls)
-    };
-    let first = start.map(|v| v.clamp(0.0, 1.0));
-    if N == 0 {
-        let v = eval(&first).0;
-        return (first, v);
-    }
-    let mut points = vec![(first, eval(&first).0)];
-    for i in 0..N {
-        let mut x = first;
-        x[i] = if x[i] + edge <= 1.0 { x[i] + edge } else { x[i] - edge };
-        let v = eval(&x).0;
-        points.push((x, v));
-    }
-    loop {
-        // A stable order for equal values keeps the search the same everywhere.
-        points.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let (low, high) = (points[0].1, points[N].1);
-        let mut centre = [0.0; N];
-        for (x, _) in &points[..N] {
-            (0..N).for_each(|i| centre[i] += x[i] / N as f64);
-        }
-        let worst = points[N].0;
-        let along = |k: f64| {
-            let mut x = centre;
-            (0..N).for_each(|i| x[i] = (centre[i] + k * (centre[i] - worst[i])).clamp(0.0, 1.0));
-            x
-        };
-        let width = (0..N).map(|i| (centre[i] - worst[i]).abs()).fold(0.0, f64::max);
-        let done = (high - low).abs() <= tolerance * (low.abs() + 1e-300) || width < 1e-7;
-        let reflected = along(1.0);
-        let (fr, calls) = if done { (high, 0) } else { eval(&reflected) };
-        if done || calls > evaluations_max {
-            return points[0];
-        }
-        if fr < low {
-            let far = along(2.0);
-            let fe = eval(&far).0;
-            points[N] = if fe < fr { (far, fe) } else { (reflected, fr) };
-        } else if fr < points[N - 1].1 {
-            points[N] = (reflected, fr);
-        } else {
-            let inner = if fr < high { along(0.5) } else { along(-0.5) };
-            let fi = eval(&inner).0;
-            if fi < fr.min(high) {
-                points[N] = (inner, fi);
-            } else {
-                let best = points[0].0;
-                for p in &mut points[1..] {
-                    (0..N).for_each(|i| p.0[i] = best[i] + 0.5 * (p.0[i] - best[i]));
-                    p.1 = eval(&p.0).0;
+/// Solves `a x = b` for a symmetric positive `a` (lower half, row by row) by Cholesky; `x` takes the place of `b`. A
+/// little is added to the diagonal, so that directions without data stay where they are.
+pub(crate) fn solve_positive(a: &mut [f64], b: &mut [f64], p: usize) -> Option<()> {
+    let ridge = 1e-10 * (0..p).map(|i| a[i * p + i]).fold(0.0, f64::max);
+    for i in 0..p {
+        a[i * p + i] += ridge;
+        for j in 0..=i {
+            let s: f64 = a[i * p + j] - (0..j).map(|k| a[i * p + k] * a[j * p + k]).sum::<f64>();
+            if i == j {
+                if !(s > 0.0 && s.is_finite()) {
+                    return None;
                 }
+                a[i * p + i] = s.sqrt();
+            } else {
+                a[i * p + j] = s / a[j * p + j];
             }
         }
     }
+    for i in 0..p {
+        b[i] = (b[i] - (0..i).map(|k| a[i * p + k] * b[k]).sum::<f64>()) / a[i * p + i];
+    }
+    for i in (0..p).rev() {
+        b[i] = (b[i] - (i + 1..p).map(|k| a[k * p + i] * b[k]).sum::<f64>()) / a[i * p + i];
+    }
+    b.iter().all(|v| v.is_finite()).then_some(())
 }
 
 #[cfg(test)]
@@ -117,14 +73,5 @@ mod tests {
         let x = minimize_on(-2.0, 3.0, 11, 1e-9, |x| (x - 0.7) * (x - 0.7));
         assert!((x - 0.7).abs() < 1e-6, "{x}");
         assert!((minimize_on(0.0, 1.0, 5, 1e-9, |x| x) - 0.0).abs() < 1e-8);
-        let (x, v) = nelder_mead([0.9, 0.1], 0.2, 1e-14, 2000, |x| {
-            let (a, b) = (2.0 * x[0], 2.0 * x[1]);
-            (1.0 - a) * (1.0 - a) + 100.0 * (b - a * a) * (b - a * a)
-        });
-        assert!((x[0] - 0.5).abs() < 1e-3 && (x[1] - 0.5).abs() < 1e-3 && v < 1e-6, "{x:?} {v}");
-        let (x, _) =
-            nelder_mead([0.5; 3], 0.3, 1e-12, 2000, |x| x.iter().map(|v| (v + 0.5) * (v + 0.5)).sum());
-        assert!(x.iter().all(|v| *v < 1e-4), "{x:?}");
-        assert_eq!(nelder_mead([0.5], 0.3, 1e-9, 100, |_| f64::NAN).1, f64::INFINITY);
     }
 }

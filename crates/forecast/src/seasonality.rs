@@ -1,7 +1,7 @@
 //! Whether a series has a season, its pattern by moving averages, and series with the pattern taken out.
 
-use crate::exponential::{self, FittedExponential, Form, Given, SeasonForm, TrendForm};
-use crate::local::Steps;
+use crate::ets::{self, FittedForm, Given, SeasonForm, TrendForm};
+use crate::local::{FittedSeries, Steps};
 use crate::theta::{self, FittedLine, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ pub struct FittedAdjusted {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum FittedRest {
-    Smoothed(FittedExponential),
+    Smoothed(FittedForm),
     Theta(FittedLine),
 }
 
@@ -143,12 +143,7 @@ impl FittedAdjusted {
         let mut inside = Vec::new();
         let sink = in_sample.is_some().then_some(&mut inside);
         let smooth = |trend, given, sink| {
-            FittedRest::Smoothed(exponential::fit(
-                z,
-                Form { trend, season: SeasonForm::None, m: 1 },
-                given,
-                sink,
-            ))
+            FittedRest::Smoothed(ets::fit_least_squares(z, &[trend], &[SeasonForm::None], 1, given, sink))
         };
         let rest = match rest {
             Rest::Naive => smooth(TrendForm::None, Given { alpha: Some(1.0), ..Given::default() }, sink),

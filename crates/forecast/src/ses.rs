@@ -4,7 +4,7 @@
 //! Koehler, Ord & Snyder 2008, chapter 2). `α` (0.0001 to 0.9999) minimises the squared errors one step ahead; the level
 //! before the first observation is solved by least squares. Unknown observations are interpolated.
 
-use crate::exponential::{self, FittedExponential, Form, Given, SeasonForm, TrendForm};
+use crate::ets::{self, FittedForm, Given, SeasonForm, TrendForm};
 use crate::local::{self, FittedSeries, LocalModel, Steps, cut_off, filled_at_least};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{ForecasterEntry, Needs, ParamKind, ParamSpec, Result, Series};
@@ -40,7 +40,7 @@ pub struct Ses {
 /// What the methods of exponential smoothing keep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Smoothed(pub(crate) FittedExponential);
+pub struct Smoothed(pub(crate) FittedForm);
 
 impl FittedSeries for Smoothed {
     fn predict(&self, horizon: usize) -> Steps {
@@ -62,7 +62,7 @@ impl LocalModel for Ses {
     fn fit_with(&self, series: Series<'_>, in_sample: Option<&mut Vec<f64>>) -> Result<Smoothed> {
         let (first, y) = filled_at_least(&ENTRY, series.y, ENTRY.needs.min_observations)?;
         let in_sample = cut_off(in_sample, first);
-        let form = Form { trend: TrendForm::None, season: SeasonForm::None, m: 1 };
-        Ok(Smoothed(exponential::fit(&y, form, Given { alpha: self.alpha, ..Given::default() }, in_sample)))
+        let given = Given { alpha: self.alpha, ..Given::default() };
+        Ok(Smoothed(ets::fit_least_squares(&y, &[TrendForm::None], &[SeasonForm::None], 1, given, in_sample)))
     }
 }
