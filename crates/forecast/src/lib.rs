@@ -62,6 +62,7 @@ catalog! {
     holt,
     holt_winters,
     ets,
+    ces,
     classical,
     stl,
     mstl,
