@@ -40,7 +40,7 @@ for task in "${tasks[@]}"; do
     name=${model%%:*} params='{}'
     [ "$name" = "$model" ] || params=${model#*:}
     # shellcheck disable=SC2086
-    target/release/examples/m_competition "$OUT/$task.tsv" $size "$name" "$params" ${HELD:+held}
+    "${CARGO_TARGET_DIR:-target}/release/examples/m_competition" "$OUT/$task.tsv" $size "$name" "$params" ${HELD:+held}
   done
   if [ -n "$PEERS" ] && [ -z "${HELD:-}" ]; then
     OUT="$OUT" "$PYTHON" "$SHARED/peers/forecast_statsforecast.py" "$task" "$PEERS"

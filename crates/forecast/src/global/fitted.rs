@@ -243,7 +243,8 @@ impl FittedForecaster for FittedGlobal {
             let nonnegative = s.y.iter().all(|v| !(*v < 0.0));
             let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
             let usual = FittedMean::of(s.y).predict(h);
-            let learnt = said.as_ref().filter(|_| m.history.len() > 0).map(|all| &all[i]);
+            // What has never changed goes on, whatever others do.
+            let learnt = said.as_ref().filter(|_| m.history.varies()).map(|all| &all[i]);
             let level = m.history.level(m.history.len(), self.plan.recent()).abs();
             let mut means = Vec::with_capacity(h);
             let mut quantiles = Vec::with_capacity(h * levels.len());

@@ -72,6 +72,11 @@ impl History {
         self.y.len()
     }
 
+    /// Whether there are two values that differ.
+    pub(super) fn varies(&self) -> bool {
+        self.y.windows(2).any(|w| w[0] != w[1])
+    }
+
     pub(super) fn values(&self) -> &[f64] {
         &self.y
     }

@@ -163,8 +163,8 @@ const HELD_OUT: f64 = 0.05;
 const HELD_OUT_MAX: usize = 40_000;
 /// Panels with fewer rows are forecast by what [`crate::mean`] says.
 const ROWS_MIN: usize = 30;
-/// Panels of more series are not told apart by name.
-const CODES_MAX: usize = 60_000;
+/// Series of panels of so many are told apart by name: fewer have too few rows to learn it from, more too many names.
+const CODES: std::ops::RangeInclusive<usize> = 20..=60_000;
 /// Values that are never negative and this often zero are taken for counts.
 const ZEROS_OF_COUNTS: f64 = 0.01;
 
@@ -205,7 +205,7 @@ impl Global {
             code => Some(vec![Region::try_from(code.to_owned())?]),
         };
         let horizon = self.horizon_of(panel);
-        let plan = Plan::new(panel, season, horizon, regions, self.by_series && panel.len() <= CODES_MAX);
+        let plan = Plan::new(panel, season, horizon, regions, self.by_series && CODES.contains(&panel.len()));
         let members = Members::new(&plan, panel, None);
         let nonnegative = panel.iter().all(|s| s.y.iter().all(|v| !(*v < 0.0)));
         let (mut zeros, mut known) = (0.0, 0.0);
