@@ -16,7 +16,7 @@
 
 use serde_json::json;
 use std::time::Instant;
-use tradewind_core::{Forecast, Freq, Panel, Params, Run};
+use tradewind_core::{Forecast, Panel, Params, Run};
 use tradewind_forecast::seasonality::centred_average;
 use tradewind_forecast::{Intervals, Options, forecast};
 
@@ -121,8 +121,16 @@ fn main() {
     }
     let mut cases = read(&args[1], horizon, flag("held"));
     cases.sort_by(|a, b| a.id.cmp(&b.id));
-    let named = cases.iter().map(|c| (c.id.clone(), 1, c.history.clone())).collect();
-    let panel = Panel::from_series(Freq::STEP, named).unwrap();
+    // Methods with several seasons take them from the frequency; the others have the competition's own season.
+    let freq = match (season, horizon) {
+        (12, _) => "MS",
+        (4, _) => "QS",
+        (24, _) => "h",
+        (1, 13) => "W",
+        _ => "1",
+    };
+    let named = cases.iter().map(|c| (c.id.clone(), 0, c.history.clone())).collect();
+    let panel = Panel::from_series(freq.parse().unwrap(), named).unwrap();
     let run = Run::new(1).with_threads(1);
     let start = Instant::now();
     let timed = |options: &Options<'_>| {
