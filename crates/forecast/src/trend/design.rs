@@ -44,7 +44,7 @@ impl Design {
         let n = rows.len().max(1) as f64;
         let (mut curved, mut straight, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         for (j, spec) in SPECS.iter().enumerate() {
-            if young && !spec.young {
+            if spec.shape == Shape::Split || young && !spec.young {
                 continue;
             }
             let mut values: Vec<f64> = rows.iter().map(|r| r[j]).filter(|v| !v.is_nan()).collect();

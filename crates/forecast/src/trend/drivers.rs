@@ -2,18 +2,21 @@
 
 use super::features::Feature;
 use super::market::{Market, Scene};
-use super::model::Part;
+use super::model::{Answer, Model, Part};
+use super::table::Table;
 use std::collections::BTreeMap;
-use tradewind_core::{Direction, Driver, DriverKind};
+use tradewind_core::{Direction, Driver, DriverKind, Result, Run};
+
+/// What one feature adds to the score: the feature, the kind of cause it counts for, and how much.
+pub(crate) type Cause = (usize, DriverKind, f64);
 
 /// The causes of one answer, largest share first.
 ///
-/// The calibrated score `logit(rising) − logit(falling)` is a sum over columns; each column's part is measured from the
+/// The calibrated score `logit(rising) − logit(falling)` is a sum over features; each feature's part is measured from the
 /// mean of all cases, or from no change where the feature is a change (price, promotion, holiday, stock, interest), so
 /// that what did not happen is never a cause. Parts of one kind are added up with their signs.
 pub(crate) fn drivers(
-    part: &Part,
-    design_row: &[f64],
+    causes: &[Cause],
     features: &[f64],
     market: &Market,
     scene: &Scene,
@@ -21,7 +24,7 @@ pub(crate) fn drivers(
 ) -> Vec<Driver> {
     let mut sums: BTreeMap<DriverKind, f64> = BTreeMap::new();
     let has_event = market.event(scene.t, true).is_some() || market.event(scene.t, false).is_some();
-    for (_, kind, v) in contributions(part, design_row) {
+    for (_, kind, v) in causes.iter().copied() {
         // A holiday that was there last year and is not in sight now is a matter of the season.
         let kind = if kind == DriverKind::Holiday && !has_event { DriverKind::Season } else { kind };
         *sums.entry(kind).or_default() += v;
@@ -54,11 +57,47 @@ pub(crate) fn drivers(
     out
 }
 
-/// The parts of the calibrated score `logit(rising) − logit(falling)`, column by column.
-pub(crate) fn contributions(part: &Part, design_row: &[f64]) -> Vec<(usize, DriverKind, f64)> {
+/// The causes of every answer of a table.
+pub(crate) fn causes(
+    run: &Run,
+    model: &Model,
+    table: &Table,
+    answers: &[(Answer, Vec<f64>, bool)],
+) -> Result<Vec<Vec<Cause>>> {
+    let mut out = vec![Vec::new(); table.cases.len()];
+    for (part, at) in model.by_part(table)? {
+        let rows: Vec<&[f64]> = at.iter().map(|i| answers[*i].1.as_slice()).collect();
+        for (i, (causes, _)) in at.iter().zip(contributions(run, part, table, &at, &rows)?) {
+            out[*i] = causes;
+        }
+    }
+    Ok(out)
+}
+
+/// The parts of the calibrated score `logit(rising) − logit(falling)` of the cases at `at`, whose rows of the design are
+/// given; each with what it is measured from, the part of the splines left out.
+fn contributions(
+    run: &Run,
+    part: &Part,
+    table: &Table,
+    at: &[usize],
+    design_rows: &[&[f64]],
+) -> Result<Vec<(Vec<Cause>, f64)>> {
     let (factor, _, _) = part.calibration.parts();
     let (low, high) = (&part.classifier.low, &part.classifier.high);
-    part.design.contributions(design_row, |c| factor * (high[c] - low[c])).collect()
+    let splines = factor * (1.0 - part.trees.as_ref().map_or(0.0, |t| t.1));
+    let mut out: Vec<(Vec<Cause>, f64)> = design_rows
+        .iter()
+        .map(|row| (part.design.contributions(row, |c| splines * (high[c] - low[c])).collect(), 0.0))
+        .collect();
+    if let Some((trees, share)) = &part.trees {
+        let grown = trees.contributions(run, &table.rows_at(at))?;
+        for ((causes, reference), (more, from)) in out.iter_mut().zip(grown) {
+            causes.extend(more.into_iter().map(|(f, kind, v)| (f, kind, factor * share * v)));
+            *reference += factor * share * from;
+        }
+    }
+    Ok(out)
 }
 
 /// The larger of the two price changes, as `-12%`.
@@ -73,24 +112,30 @@ fn price_change(features: &[f64]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::calibration::Calibration;
-    use super::super::tests::small_model;
+    use super::super::tests::{grown_model, small_model};
     use super::*;
 
     #[test]
     fn parts_sum_to_the_score() {
-        let (model, table) = small_model();
-        let part = model.mature.as_ref().expect("a model");
-        let score = |row: &[f64]| {
-            let z = part.classifier.logits(row);
+        for ((model, table), has_trees) in [(small_model(), false), (grown_model(), true)] {
+            let part = model.mature.as_ref().expect("a model");
+            assert_eq!(part.trees.is_some(), has_trees);
             let (factor, low, high) = part.calibration.parts();
-            factor * (z[2] - z[0]) + high - low
-        };
-        let reference = score(&part.design.reference());
-        assert!(part.calibration == Calibration::None || part.calibration.parts().0 > 0.0);
-        for i in (0..table.rows.len()).step_by(37) {
-            let x = part.design.transform(&[&table.rows[i]]).expect("a row");
-            let sum: f64 = contributions(part, x.row(0)).iter().map(|c| c.2).sum();
-            assert!((reference + sum - score(x.row(0))).abs() < 1e-8);
+            let of = |z: [f64; 3]| factor * (z[2] - z[0]) + high - low;
+            let share = part.trees.as_ref().map_or(0.0, |t| t.1);
+            let z = part.classifier.logits(&part.design.reference());
+            let reference = factor * (1.0 - share) * (z[2] - z[0]) + high - low;
+            assert!(part.calibration == Calibration::None || factor > 0.0);
+            let at: Vec<usize> = (0..table.rows.len()).step_by(37).collect();
+            let rows = table.rows_at(&at);
+            let x = part.design.transform(&rows).expect("rows");
+            let design_rows: Vec<&[f64]> = x.rows().collect();
+            let parts = contributions(&Run::new(1), part, &table, &at, &design_rows).expect("parts");
+            let scores = part.logits(&x, &rows).expect("scores");
+            for ((causes, from), z) in parts.iter().zip(scores) {
+                let sum: f64 = causes.iter().map(|c| c.2).sum();
+                assert!((reference + from + sum - of(z)).abs() < 1e-8, "{reference} {from} {sum} {}", of(z));
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Shape {
     Spline,
     /// As it is: for features with few distinct values.
     Linear,
+    /// Only the trees look at it: it says again what others say, in a form that suits splits.
+    Split,
 }
 
 /// Whose feature it is. What many series share is seen as often as there are origins, not rows, so it is held shorter.
@@ -159,6 +161,61 @@ features! {
     CartsChange: Interest, Linear, Own, Zero, false;
     SearchesQuarter: Interest, Linear, Own, Zero, true;
     SearchesChange: Interest, Linear, Own, Zero, false;
+    /// The last tenth of a window, and the quarters three to eight back, against the window.
+    Tenth: Momentum, Split, Own, Mean, false;
+    Quarter3: Momentum, Split, Own, Mean, false;
+    Quarter4: Momentum, Split, Own, Mean, false;
+    Quarter5: Momentum, Split, Own, Mean, false;
+    Quarter6: Momentum, Split, Own, Mean, false;
+    Quarter7: Momentum, Split, Own, Mean, false;
+    Quarter8: Momentum, Split, Own, Mean, false;
+    /// The smallest of the last eight quarters against the last window.
+    QuarterMin: Level, Split, Own, Mean, false;
+    /// The levels of two and of 26 windows against the last.
+    Double: Level, Split, Own, Mean, false;
+    TwiceLongest: Level, Split, Own, Mean, false;
+    /// The window three before the last, against the last.
+    ThreeBefore: Momentum, Split, Own, Mean, false;
+    /// Spread of the changes between the last 13 windows, how far a change is taken back by the next, and the shares of
+    /// changes beyond the threshold.
+    ChangeSpread: Regularity, Split, Own, Mean, false;
+    ChangeTurns: Regularity, Split, Own, Mean, false;
+    ChangeUp: Regularity, Split, Own, Mean, false;
+    ChangeDown: Regularity, Split, Own, Mean, false;
+    /// Variance of a window's units over their mean.
+    Dispersion: Regularity, Split, Own, Mean, false;
+    /// Share of steps without a sale in 13 windows.
+    ZeroLongest: Regularity, Split, Own, Mean, false;
+    /// The level of one, two and 6.5 windows without the gaps in which three units or more were missed, against the last
+    /// window; the shares of such gaps; whether one lasts now.
+    FilledLast: LifeCycle, Split, Own, Mean, false;
+    FilledDouble: LifeCycle, Split, Own, Mean, false;
+    FilledLonger: LifeCycle, Split, Own, Mean, false;
+    GapShareLast: LifeCycle, Split, Own, Mean, false;
+    GapShareDouble: LifeCycle, Split, Own, Mean, false;
+    GapShareLonger: LifeCycle, Split, Own, Mean, false;
+    GapNow: LifeCycle, Split, Own, Mean, false;
+    /// A year ago: the next and the last window against the half year about them, the next against today's last, and
+    /// two windows ahead against two behind.
+    YearNextLevel: Season, Split, Own, Mean, false;
+    YearLastLevel: Season, Split, Own, Mean, false;
+    YearNextNow: Season, Split, Own, Mean, false;
+    YearWide: Season, Split, Own, Mean, false;
+    /// What an expected level says by chance alone: its distance from the last window in standard deviations, and the
+    /// chances of rising and falling; for the slow smoothed levels, the level without gaps, and a smoothed level moved
+    /// by the season of a year ago.
+    Score0: Level, Split, Own, Mean, false;
+    Rise0: Level, Split, Own, Mean, false;
+    Fall0: Level, Split, Own, Mean, false;
+    Score1: Level, Split, Own, Mean, false;
+    Rise1: Level, Split, Own, Mean, false;
+    Fall1: Level, Split, Own, Mean, false;
+    ScoreFilled: Level, Split, Own, Mean, false;
+    RiseFilled: Level, Split, Own, Mean, false;
+    FallFilled: Level, Split, Own, Mean, false;
+    ScoreSeason: Season, Split, Own, Mean, false;
+    RiseSeason: Season, Split, Own, Mean, false;
+    FallSeason: Season, Split, Own, Mean, false;
 }
 
 /// How many features there are.
@@ -201,7 +258,7 @@ impl Beside {
 /// One series with all that features are made of.
 pub(crate) struct Subject<'a> {
     pub(crate) track: Track,
-    market: &'a Market,
+    pub(super) market: &'a Market,
     group: Option<usize>,
     price: Option<Beside>,
     price_plan: Option<Beside>,
@@ -350,6 +407,8 @@ impl<'a> Subject<'a> {
             Feature::GapBefore,
             (1.0 + track.longest_run(ti - w.longer as i64, ti - w.h as i64, 0) * rate).ln(),
         );
+
+        self.splits(scene, young_last, rate, &level, &mut set);
 
         let from = |n: usize| t.saturating_sub(n);
         if let Some(price) = &self.price {

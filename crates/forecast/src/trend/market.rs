@@ -42,6 +42,8 @@ pub(crate) struct Market {
     pub(crate) windows: Windows,
     /// Steps of the grid that are known.
     pub(crate) n: usize,
+    /// Growth beyond which a trend rises or falls, for the features that name it.
+    pub(crate) threshold: f64,
     shop: Totals,
     shop_y: Vec<f64>,
     groups: Vec<Totals>,
@@ -118,6 +120,7 @@ impl Market {
             grid,
             windows: Windows::new(panel.freq(), h),
             n,
+            threshold: 0.2,
             shop: totals(&shop_y, Vec::new()),
             shop_y,
             groups,

@@ -8,8 +8,9 @@
 //! every series are computed as they would have been then, and what came afterwards is what the model learns.
 //!
 //! ```text
-//! Panel ─→ features at past origins ─→ spline logistic regression ─→ probabilities, drivers
-//!      │                          └─→ ridge regression          ─→ growth, units, interval
+//! Panel ─→ features at past origins ─→ spline logistic regression ─┬→ probabilities, drivers
+//!      │                          ├─→ boosted trees               ─┘
+//!      │                          └─→ ridge regression            ──→ growth, units, interval
 //!      │        latest origins held out: calibration, interval widths, quality beside naive answers
 //!      └─→ rules for the stage of life, PELT for change points
 //! ```
@@ -47,9 +48,11 @@ mod market;
 mod model;
 mod scores;
 mod softmax;
+mod splits;
 mod stage;
 mod table;
 mod track;
+mod trees;
 mod windows;
 
 pub use calibration::Calibration;
@@ -58,7 +61,7 @@ pub use scores::{CurvePoint, DirectionScores, NaiveScores, Scores};
 
 use crate::changepoint::change_points;
 use market::{CATEGORY, Market, Scene};
-use model::Model;
+use model::{Learnt, Model};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use table::Table;
@@ -71,8 +74,11 @@ use windows::{Grid, Windows};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learner {
-    /// Multinomial logistic regression on natural splines, and ridge regression on the same columns.
+    /// Boosted trees and the spline logistic regression, mixed as later origins than they learnt from say. With fewer
+    /// than 4,000 past cases the splines alone.
     #[default]
+    Blend,
+    /// Multinomial logistic regression on natural splines.
     SplineLogistic,
 }
 
@@ -264,6 +270,8 @@ fn check_freq(train: &Panel, target: Option<&Panel>) -> Result<()> {
 struct Past {
     market: Market,
     table: Table,
+    /// The cases that trees learn from: of more origins; empty where trees are not wanted or cases are too few.
+    dense: Table,
     settings: TrendSettings,
 }
 
@@ -282,6 +290,22 @@ fn origins_before(cutoff: usize, windows: &Windows, settings: &TrendSettings) ->
         .map_while(|k| last.checked_sub(k * step))
         .take_while(|t| *t >= earliest)
         .collect();
+    out.reverse();
+    out
+}
+
+/// The origins that trees may learn from at a cutoff, oldest first: a quarter of a horizon apart, as far back as two
+/// windows, or a year and a window, are known. Trees gain from more cases where splines have seen enough.
+fn dense_origins_before(cutoff: usize, windows: &Windows, settings: &TrendSettings) -> Vec<usize> {
+    let sparse = origins_before(cutoff, windows, settings);
+    let (Some(first), Some(last)) = (sparse.first(), sparse.last()) else { return Vec::new() };
+    let h = windows.h;
+    let step = (h / 4).max(1);
+    // A year further than the splines, if there is one.
+    let reach = first.saturating_sub(windows.year.unwrap_or(0));
+    let earliest = windows.year.map_or(2 * h, |y| (y + h).min(*first)).max(reach);
+    let mut out: Vec<usize> =
+        (0..).map_while(|k| last.checked_sub(k * step)).take_while(|t| *t >= earliest).collect();
     out.reverse();
     out
 }
@@ -312,32 +336,34 @@ impl Past {
                 got: n,
             });
         }
-        let market = Market::new(train, base, n, h, calendar);
+        let mut market = Market::new(train, base, n, h, calendar);
+        market.threshold = settings.threshold;
         let ends: &[usize] = if cutoffs.is_empty() { &[n] } else { cutoffs };
-        let mut origins: Vec<usize> =
-            ends.iter().flat_map(|c| origins_before(*c, &market.windows, settings)).collect();
-        origins.sort_unstable();
-        origins.dedup();
-        let scenes: Vec<Scene> = origins.iter().map(|t| market.scene(*t)).collect();
-        let stride = (train.len() * origins.len()).div_ceil(settings.cases_max).max(1);
-        let mut table = Table::build(run, train, &market, &scenes, stride, 1.0, false)?;
-        if let Some(target) = target {
-            // The few series that are asked for count for more, up to five cases each.
-            let few = (target.len() * origins.len()).max(1);
-            let stride = few.div_ceil(settings.cases_max).max(1);
-            let weight = (0.3 * table.cases.len() as f64 / few as f64).clamp(1.0, 5.0);
-            table.append(Table::build(run, target, &market, &scenes, stride, weight, false)?);
-        }
-        Ok(Self { market, table, settings: settings.clone() })
+        let all = |of: fn(usize, &Windows, &TrendSettings) -> Vec<usize>| {
+            let mut origins: Vec<usize> =
+                ends.iter().flat_map(|c| of(*c, &market.windows, settings)).collect();
+            origins.sort_unstable();
+            origins.dedup();
+            origins
+        };
+        let table = cases(run, train, target, &market, settings, &all(origins_before), settings.cases_max)?;
+        let origins = all(dense_origins_before);
+        let dense = if settings.learner == Learner::Blend && train.len() * origins.len() >= trees::CASES_MIN {
+            cases(run, train, target, &market, settings, &origins, 2 * settings.cases_max)?
+        } else {
+            Table::default()
+        };
+        Ok(Self { market, table, dense, settings: settings.clone() })
     }
 
     /// The model at a cutoff.
     fn model(&self, run: &Run, cutoff: usize) -> Result<Model> {
         let origins = origins_before(cutoff, &self.market.windows, &self.settings);
+        let dense = dense_origins_before(cutoff, &self.market.windows, &self.settings);
+        let learnt =
+            Learnt { table: &self.table, origins: &origins, dense: &self.dense, dense_origins: &dense };
         let grid = self.market.grid;
-        Model::fit(run, &self.table, &origins, self.market.windows.h, &self.settings, |t| {
-            grid.stamp(t.max(1) - 1)
-        })
+        Model::fit(run, &learnt, self.market.windows.h, &self.settings, |t| grid.stamp(t.max(1) - 1))
     }
 
     /// The trends of all series of `panel`, whose last known step is the one before `cutoff`.
@@ -352,15 +378,15 @@ impl Past {
         let scene = self.market.scene(cutoff);
         let now = Table::build(run, panel, &self.market, std::slice::from_ref(&scene), 1, 1.0, true)?;
         let answers = model.answers(&now)?;
+        let causes = drivers::causes(run, &model, &now, &answers)?;
         let stamp = self.market.grid.stamp(cutoff.max(1) - 1);
         let trends = (0..panel.len())
             .into_par_iter()
             .map(|i| {
                 run.check()?;
-                let (answer, design_row, own) = &answers[i];
+                let (answer, _, own) = &answers[i];
                 let (case, row, series) = (&now.cases[i], &now.rows[i], panel.series(i));
                 let subject = features::Subject::new(panel, i, &self.market);
-                let part = model.part(case).map(|p| p.0);
                 Ok(Trend {
                     unique_id: series.id.to_owned(),
                     cutoff: stamp,
@@ -373,16 +399,13 @@ impl Past {
                     units_expected: answer.expected,
                     stage: stage::stage(&subject.track, cutoff, &self.market.windows, settings.threshold),
                     change_points: change_points(&series),
-                    drivers: part.map_or_else(Vec::new, |p| {
-                        drivers::drivers(
-                            p,
-                            design_row,
-                            row,
-                            &self.market,
-                            &scene,
-                            panel.static_text(CATEGORY, i),
-                        )
-                    }),
+                    drivers: drivers::drivers(
+                        &causes[i],
+                        row,
+                        &self.market,
+                        &scene,
+                        panel.static_text(CATEGORY, i),
+                    ),
                     basis: if *own { Basis::History } else { Basis::Attributes },
                 })
             })
@@ -392,23 +415,46 @@ impl Past {
     }
 }
 
+/// The cases of the series of `train`, and of those of `target`, at these origins.
+fn cases(
+    run: &Run,
+    train: &Panel,
+    target: Option<&Panel>,
+    market: &Market,
+    settings: &TrendSettings,
+    origins: &[usize],
+    most: usize,
+) -> Result<Table> {
+    let scenes: Vec<Scene> = origins.iter().map(|t| market.scene(*t)).collect();
+    let stride = (train.len() * origins.len()).div_ceil(most).max(1);
+    let mut table = Table::build(run, train, market, &scenes, stride, 1.0, false)?;
+    if let Some(target) = target {
+        // The few series that are asked for count for more, up to five cases each.
+        let few = (target.len() * origins.len()).max(1);
+        let stride = few.div_ceil(settings.cases_max).max(1);
+        let weight = (0.3 * table.cases.len() as f64 / few as f64).clamp(1.0, 5.0);
+        table.append(Table::build(run, target, market, &scenes, stride, weight, false)?);
+    }
+    Ok(table)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tradewind_core::Freq;
 
-    /// A model of twenty made-up products and the cases it was learnt from.
-    pub(super) fn small_model() -> (Model, Table) {
-        let series = (0..20_usize)
+    /// A model of made-up products and the cases it was learnt from.
+    fn model_of(products: usize, days: usize) -> (Model, Table) {
+        let series = (0..products)
             .map(|p| {
-                let y = (0..500_usize)
+                let y = (0..days)
                     .map(|d| {
                         let wave = ((d + 23 * p) as f64 / 40.0).sin();
                         let noise = ((d * 7919 + p * 104_729) % 97) as f64 / 97.0;
                         (8.0 + 5.0 * wave + 6.0 * noise).round()
                     })
                     .collect();
-                (format!("p{p:02}"), 0, y)
+                (format!("p{p:03}"), 0, y)
             })
             .collect();
         let panel = Panel::from_series(Freq::DAILY, series).expect("a panel");
@@ -416,6 +462,16 @@ mod tests {
         let past =
             Past::new(&Run::new(1), &panel, None, &settings, &Calendar::default(), &[]).expect("a past");
         (past.model(&Run::new(1), past.market.n).expect("a model"), past.table)
+    }
+
+    /// A model of twenty products.
+    pub(super) fn small_model() -> (Model, Table) {
+        model_of(20, 500)
+    }
+
+    /// A model of so many products that trees are grown.
+    pub(super) fn grown_model() -> (Model, Table) {
+        model_of(110, 500)
     }
 
     #[test]

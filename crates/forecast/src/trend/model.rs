@@ -4,8 +4,9 @@ use super::calibration::Calibration;
 use super::design::Design;
 use super::features::{Feature, Row};
 use super::scores::{Naive, NaiveScores, Scores};
-use super::softmax::{Softmax, ridge};
+use super::softmax::{Softmax, ridge, softmax};
 use super::table::{Case, Table};
+use super::trees::{SHARES, Trees, mix};
 use super::{Learner, TrendQuality, TrendSettings};
 use tradewind_core::{Error, Result, Run};
 use tradewind_learn::Matrix;
@@ -94,6 +95,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) struct Part {
     pub(crate) design: Design,
     pub(crate) classifier: Softmax,
+    /// Trees beside the classifier, and their share in the score.
+    pub(crate) trees: Option<(Trees, f64)>,
     pub(crate) calibration: Calibration,
     growth: Growth,
     /// Whether there will be enough units for a direction, as the class 2 against 1.
@@ -101,15 +104,26 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// The score of rows before calibration: the classifier's, mixed with that of the trees.
+    pub(crate) fn logits(&self, x: &Matrix, rows: &[&Row]) -> Result<Vec<[f64; 3]>> {
+        let splines = x.rows().map(|r| self.classifier.logits(r));
+        Ok(match &self.trees {
+            None => splines.collect(),
+            Some((trees, share)) => {
+                trees.logits(rows)?.into_iter().zip(splines).map(|(t, s)| mix(*share, t, s)).collect()
+            }
+        })
+    }
+
     /// The answer for a case.
-    fn answer(&self, design_row: &[f64], case: &Case, row: &Row) -> Answer {
+    fn answer(&self, logits: [f64; 3], design_row: &[f64], case: &Case, row: &Row) -> Answer {
         let last = if case.last.is_nan() { 0.0 } else { case.last };
         let level = row[Feature::Last as usize];
         let (expected, growth, lower, upper) =
             self.growth.answer(design_row, if level.is_nan() { 0.0 } else { level }, last);
         let counted = self.counted.logits(design_row)[2];
         Answer {
-            p: self.calibration.apply(self.classifier.logits(design_row)),
+            p: self.calibration.apply(logits),
             expected,
             growth,
             lower,
@@ -129,17 +143,40 @@ pub(crate) struct Model {
     pub(crate) age_min: usize,
 }
 
+/// What a model learns from: cases, of which those at the origins given (sorted) are meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Learnt<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) origins: &'a [usize],
+    /// What trees learn from.
+    pub(crate) dense: &'a Table,
+    pub(crate) dense_origins: &'a [usize],
+}
+
+impl Learnt<'_> {
+    /// The trees of the cases whose next window ends at `end` or before; `None` where these are too few.
+    fn trees(&self, run: &Run, end: usize, h: usize, settings: &TrendSettings) -> Result<Option<Trees>> {
+        let at = self.dense.select(|c| {
+            c.t + h <= end
+                && c.age >= h
+                && self.dense_origins.binary_search(&c.t).is_ok()
+                && !c.next.is_nan()
+                && !c.last.is_nan()
+        });
+        Trees::fit(run, self.dense, &at, settings.threshold, settings.min_units)
+    }
+}
+
 impl Model {
-    /// Learns from the cases whose origins are among `origins` (sorted). `stamp` tells the stamp of the last step before
-    /// an origin.
+    /// Learns from what is given. `stamp` tells the stamp of the last step before an origin.
     pub(crate) fn fit(
         run: &Run,
-        table: &Table,
-        origins: &[usize],
+        learnt: &Learnt<'_>,
         h: usize,
         settings: &TrendSettings,
         stamp: impl Fn(usize) -> tradewind_core::Stamp,
     ) -> Result<Self> {
+        let Learnt { table, origins, .. } = *learnt;
         let usable = |c: &Case| origins.binary_search(&c.t).is_ok() && !c.next.is_nan() && !c.last.is_nan();
         let mature = table.select(|c| usable(c) && c.age >= h);
         let young = table.select(|c| usable(c) && c.age > 0 && c.age < 2 * h);
@@ -154,7 +191,7 @@ impl Model {
         }
         let mut model = Self { mature: None, young: None, quality: None, age_min: h };
         if n_mature >= CASES_MIN {
-            let (part, quality) = fit_checked(run, table, &mature, origins, h, settings, stamp)?;
+            let (part, quality) = fit_checked(run, learnt, &mature, h, settings, stamp)?;
             model.mature = Some(part);
             model.quality = quality;
         }
@@ -177,19 +214,35 @@ impl Model {
         }
     }
 
-    /// Answers for cases, each with the design's row and the part it came from.
+    /// Answers for cases, each with the design's row and whether it came from the part for series with a history.
     pub(crate) fn answers(&self, table: &Table) -> Result<Vec<(Answer, Vec<f64>, bool)>> {
-        table
-            .cases
-            .iter()
-            .zip(&table.rows)
-            .map(|(case, row)| {
-                let (part, own) =
-                    self.part(case).ok_or_else(|| Error::Invalid("no trend model was learnt".into()))?;
-                let x = part.design.transform(&[row])?;
-                Ok((part.answer(x.row(0), case, row), x.row(0).to_vec(), own))
-            })
-            .collect()
+        let mut out: Vec<Option<(Answer, Vec<f64>, bool)>> = vec![None; table.cases.len()];
+        for (part, at) in self.by_part(table)? {
+            let rows = table.rows_at(&at);
+            let x = part.design.transform(&rows)?;
+            let logits = part.logits(&x, &rows)?;
+            for (k, i) in at.iter().enumerate() {
+                let case = &table.cases[*i];
+                let own = self.part(case).is_some_and(|p| p.1);
+                let answer = part.answer(logits[k], x.row(k), case, rows[k]);
+                out[*i] = Some((answer, x.row(k).to_vec(), own));
+            }
+        }
+        Ok(out.into_iter().flatten().collect())
+    }
+
+    /// The parts with the positions of the cases that each answers for.
+    pub(crate) fn by_part(&self, table: &Table) -> Result<Vec<(&Part, Vec<usize>)>> {
+        let mut out: Vec<(&Part, Vec<usize>)> = Vec::new();
+        for (i, case) in table.cases.iter().enumerate() {
+            let (part, _) =
+                self.part(case).ok_or_else(|| Error::Invalid("no trend model was learnt".into()))?;
+            match out.iter_mut().find(|(p, _)| std::ptr::eq(*p, part)) {
+                Some((_, at)) => at.push(i),
+                None => out.push((part, vec![i])),
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -217,7 +270,7 @@ fn fit_part(
         .map(|(i, w)| if case(i).counts(settings.min_units) { *w } else { 0.0 })
         .collect();
     let classifier = match settings.learner {
-        Learner::SplineLogistic => Softmax::fit(run, &x, &class, &counted, &penalties)?,
+        Learner::Blend | Learner::SplineLogistic => Softmax::fit(run, &x, &class, &counted, &penalties)?,
     };
     // A part of the cases is enough for that; two classes, so the third has no case.
     let some: Vec<usize> = (0..at.len()).step_by((at.len() / 8_192).max(1)).collect();
@@ -229,7 +282,7 @@ fn fit_part(
     let coefficients = ridge(&x, &target, &weight, &penalties)?;
     let level: Vec<f64> = rows.iter().map(|r| known(r[Feature::Last as usize])).collect();
     let growth = Growth::calibrate(coefficients, &x, &target, &level, settings.level);
-    Ok((Part { design, classifier, calibration: Calibration::None, growth, counted }, x))
+    Ok((Part { design, classifier, trees: None, calibration: Calibration::None, growth, counted }, x))
 }
 
 fn known(v: f64) -> f64 {
@@ -245,16 +298,29 @@ struct Trial {
     x: Matrix,
 }
 
+/// The share of the trees under which the mixed score loses least on these cases, and that score.
+fn best_mix(trees: &[[f64; 3]], splines: &[[f64; 3]], class: &[u8]) -> (f64, Vec<[f64; 3]>) {
+    let mut best = (f64::INFINITY, 0.0, Vec::new());
+    for share in SHARES {
+        let z: Vec<[f64; 3]> = trees.iter().zip(splines).map(|(t, s)| mix(share, *t, *s)).collect();
+        let loss: f64 = z.iter().zip(class).map(|(z, c)| -softmax(*z)[usize::from(*c)].max(1e-12).ln()).sum();
+        if loss < best.0 {
+            best = (loss, share, z);
+        }
+    }
+    (best.1, best.2)
+}
+
 /// Learns on the earlier origins, checks and calibrates on the later ones, then learns on all.
 fn fit_checked(
     run: &Run,
-    table: &Table,
+    learnt: &Learnt<'_>,
     at: &[usize],
-    origins: &[usize],
     h: usize,
     settings: &TrendSettings,
     stamp: impl Fn(usize) -> tradewind_core::Stamp,
 ) -> Result<(Part, Option<TrendQuality>)> {
+    let Learnt { table, origins, .. } = *learnt;
     let Some(last) = origins.last().copied() else {
         return Err(Error::NotEnoughData { what: "the trend model".into(), needed: 1, got: 0 });
     };
@@ -267,14 +333,14 @@ fn fit_checked(
         let late: Vec<usize> = at.iter().copied().filter(|i| case(i).t >= first).collect();
         let (n_early, n_late) =
             (early.iter().filter(|i| counted(i)).count(), late.iter().filter(|i| counted(i)).count());
-        (n_early >= CASES_MIN.max(n_late) && n_late > 0).then_some((early, late))
+        (n_early >= CASES_MIN.max(n_late) && n_late > 0).then_some((early, late, first))
     });
     let knots = match at.len() {
         0..=1_999 => 3,
         2_000..=7_999 => 5,
         _ => settings.knots,
     };
-    let Some((early, late)) = split else {
+    let Some((early, late, first)) = split else {
         return Ok((fit_part(run, table, at, false, knots, PENALTIES[2], settings)?.0, None));
     };
 
@@ -299,14 +365,23 @@ fn fit_checked(
             break;
         }
     }
-    let Some(Trial { penalty, part: early_part, logits, x, .. }) = best else {
+    let Some(Trial { penalty, part: early_part, mut logits, x, .. }) = best else {
         return Err(Error::Invalid("no trend model was learnt".into()));
     };
+    let mut share = 0.0;
+    if let Some(trees) = learnt.trees(run, first, h, settings)? {
+        let rows: Vec<&Row> = scored.iter().map(|k| late_rows[*k]).collect();
+        let other = trees.logits(&rows)?;
+        (share, logits) = best_mix(&other, &logits, &class);
+    }
     let origin: Vec<usize> = scored.iter().map(|k| case(&late[*k]).t).collect();
     let (calibration, held_out) = Calibration::choose(&logits, &class, &origin, h);
 
     let mut part = fit_part(run, table, at, false, knots, penalty, settings)?.0;
     part.calibration = calibration;
+    if share > 0.0 {
+        part.trees = learnt.trees(run, last + h, h, settings)?.map(|t| (t, share));
+    }
     // Intervals come from what the earlier model missed; the final model's own residuals would be too small.
     let target: Vec<f64> = late.iter().map(|i| case(i).growth()).collect();
     let level: Vec<f64> = late_rows.iter().map(|r| known(r[Feature::Last as usize])).collect();

@@ -149,6 +149,29 @@ impl Track {
         f64::from(best)
     }
 
+    /// Mean units a step from `lo` up to `hi` without the gaps, the share of steps in gaps, and whether one lasts at the
+    /// end. A gap is a run without sales in which more than three units were missed at `rate` units a step, as far as it
+    /// is known at `hi`. NaN where nothing is left.
+    pub(crate) fn without_gaps(&self, lo: i64, hi: i64, rate: f64) -> (f64, f64, bool) {
+        let (lo, hi) = self.clip(lo, hi);
+        let (mut sum, mut kept, mut gone, mut run, mut now) = (0.0, 0_u32, 0_u32, 0_u32, false);
+        for k in (lo..hi).rev() {
+            let y = self.y[k];
+            // Going back, the first step of a run tells its whole length.
+            run = if y > 0.0 { 0 } else { run.max(self.run[k + 1]) };
+            let in_gap = f64::from(run) * rate > 3.0;
+            now |= in_gap && k + 1 == hi;
+            if in_gap {
+                gone += 1;
+            } else if !y.is_nan() {
+                sum += y;
+                kept += 1;
+            }
+        }
+        let mean = if kept == 0 { f64::NAN } else { sum / f64::from(kept) };
+        (mean, f64::from(gone) / f64::from((gone + kept).max(1)), now)
+    }
+
     /// The largest step's share of a window's units.
     pub(crate) fn top_share(&self, lo: i64, hi: i64) -> f64 {
         let (lo, hi) = self.clip(lo, hi);
@@ -185,5 +208,8 @@ mod tests {
         assert_eq!(t.longest_run(7, 9, 0), 2.0);
         assert_eq!(t.longest_run(7, 9, 9), 3.0);
         assert_eq!(t.zero_share(3, 9), 0.6);
+        // The run of three steps at the end missed 3 · 1.5 units; that of one step 1.5.
+        assert_eq!(t.without_gaps(0, 9, 1.5), (3.0, 0.6, true));
+        assert_eq!(t.without_gaps(0, 9, 0.5), (1.2, 0.0, false));
     }
 }

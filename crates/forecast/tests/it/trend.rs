@@ -8,7 +8,7 @@ use tradewind_core::{
     StaticValues, Trend,
 };
 use tradewind_forecast::changepoint::pelt;
-use tradewind_forecast::trend::{TrendSettings, cutoffs, evaluate, predict, predict_with};
+use tradewind_forecast::trend::{self, Learner, TrendSettings, cutoffs, evaluate, predict, predict_with};
 
 /// Numbers in [0, 1) that depend on nothing but their place.
 fn noise(a: usize, b: usize) -> f64 {
@@ -120,6 +120,36 @@ fn threads_do_not_change_the_answer() {
     one.trends.iter().for_each(check);
     let ids: Vec<_> = one.trends.iter().map(|t| t.unique_id.as_str()).collect();
     assert_eq!(ids, panel.ids().iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_products_grow_trees_and_the_answer_stays_one() {
+    // Every third product runs out now and then and comes back: what holds only together, as trees find it.
+    let (n, days, h) = (90, 620, 28);
+    let series = (0..n)
+        .map(|p| {
+            let y = (0..days)
+                .map(|d| {
+                    let out = p % 3 == 0 && (d + 37 * p) % 90 < 24;
+                    let angle = std::f64::consts::TAU * (d as f64 / 364.0 + p as f64 / n as f64);
+                    if out { 0.0 } else { sales(5.0 * (1.0 + 0.5 * angle.sin()), p, d) }
+                })
+                .collect();
+            (format!("p{p:03}"), stamp("2022-01-01"), y)
+        })
+        .collect();
+    let panel = Panel::from_series(Freq::DAILY, series).expect("a panel");
+    let answer = |threads: usize, learner: Learner| {
+        let run = Run::new(1).with_threads(threads);
+        let s = TrendSettings { learner, ..settings(h) };
+        predict(&run, &panel, &s, None, &Calendar::default()).expect("trends")
+    };
+    let mixed = answer(1, Learner::Blend);
+    assert_eq!(mixed, answer(3, Learner::Blend));
+    mixed.trends.iter().for_each(check);
+    let splines = answer(2, Learner::SplineLogistic);
+    let loss = |r: &trend::TrendReport| r.quality.as_ref().expect("a check on the past").scores.log_loss;
+    assert!(loss(&mixed) < 0.97 * loss(&splines), "{} {}", loss(&mixed), loss(&splines));
 }
 
 #[test]
