@@ -14,20 +14,19 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::time::Instant;
 use tradewind_core::calendar::{Calendar, Region};
 use tradewind_core::freq::{DAY, parse_stamp};
-use tradewind_core::{Error, Freq, Panel, Result, Run};
+use tradewind_core::{Error, Freq, Panel, Result, Run, Stamp};
 use tradewind_forecast::trend::{TrendSettings, predict};
 
 fn fault(path: &str, e: impl std::fmt::Display) -> Error {
     Error::Invalid(format!("{path}: {e}"))
 }
 
-fn panel(path: &str, start: &str) -> Result<Panel> {
+fn panel(path: &str, start: Stamp) -> Result<Panel> {
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(|e| fault(path, e))?);
     let mut word = [0; 8];
     let mut next = || file.read_exact(&mut word).map(|()| word).map_err(|e| fault(path, e));
     let n = u64::from_le_bytes(next()?) as usize;
     let steps = u64::from_le_bytes(next()?) as usize;
-    let start = parse_stamp(start)?;
     let series = (0..n)
         .map(|i| {
             let y = (0..steps).map(|_| next().map(f64::from_le_bytes)).collect::<Result<_>>()?;
@@ -42,13 +41,13 @@ fn main() -> Result<()> {
     let [path, start, horizon, settings, out_path] = args.get(1..6).unwrap_or_default() else {
         return Err(Error::Invalid("usage: trend_bench PANEL START HORIZON SETTINGS OUT CUTOFF...".into()));
     };
-    let panel = panel(path, start)?;
+    let first = parse_stamp(start).ok_or_else(|| Error::Invalid(format!("START is a day, not `{start}`")))?;
+    let panel = panel(path, first)?;
     let mut settings: TrendSettings = serde_json::from_str(settings).map_err(|e| fault("SETTINGS", e))?;
     settings.horizon = horizon.parse().map_err(|e| fault("HORIZON", e))?;
     let calendar = Calendar::new(&[Region::Us]);
     let run = Run::new(1).with_threads(2);
     let mut out = BufWriter::new(File::create(out_path).map_err(|e| fault(out_path, e))?);
-    let first = parse_stamp(start)?;
     for cutoff in &args[6..] {
         let steps: i64 = cutoff.parse().map_err(|e| fault("CUTOFF", e))?;
         let clock = Instant::now();

@@ -4,9 +4,10 @@
 //! mean of both, weighed by what they say of later origins than they learnt from. Trees need cases: below
 //! [`CASES_MIN`] the splines stay alone.
 
+use super::drivers::Cause;
 use super::features::{Feature, N, Origin, Row, SPECS};
 use super::table::Table;
-use tradewind_core::{DriverKind, Result, Run};
+use tradewind_core::{Result, Run};
 use tradewind_learn::boosting::{Boosting, FittedBoosting, Sampling};
 use tradewind_learn::tree::shap;
 use tradewind_learn::{Dataset, Matrix, Task};
@@ -89,11 +90,7 @@ impl Trees {
     ///
     /// Features measured from no change give what they add more than they would had nothing changed: that there is no
     /// promotion is no cause.
-    pub(crate) fn contributions(
-        &self,
-        run: &Run,
-        rows: &[&Row],
-    ) -> Result<Vec<(Vec<(usize, DriverKind, f64)>, f64)>> {
+    pub(crate) fn contributions(&self, run: &Run, rows: &[&Row]) -> Result<Vec<(Vec<Cause>, f64)>> {
         let run = &run.quiet();
         let zero = |j: &usize| SPECS[*j].origin == Origin::Zero;
         let still: Vec<Row> = rows
@@ -101,7 +98,7 @@ impl Trees {
             .map(|row| {
                 let mut still = **row;
                 // What is not known stays so, and adds nothing.
-                for j in self.used.iter().filter(|j| zero(*j) && !row[**j].is_nan()) {
+                for j in self.used.iter().filter(|j| zero(j) && !row[**j].is_nan()) {
                     still[*j] = 0.0;
                 }
                 still
