@@ -1,7 +1,7 @@
 //! A forecaster on a panel written by the scripts in `docs/benchmarks`:
 //! `panel_bench PANEL OUTPUT MODEL HORIZON PARAMS [CUT]` fits on all but the last CUT steps, writes the forecasts as
 //! little-endian f64 (series after series: the means, then the quantiles 0.025, 0.1, 0.9, 0.975 of each step) and prints
-//! the time it took as JSON.
+//! the time it took as JSON. With the model `price` the likeliest price points follow, series after series.
 //!
 //! A panel is a JSON file: `freq`, `series` (id, first date, values), `columns` (name, values a series, known ahead) and
 //! `groups` (name, one text a series).
@@ -70,10 +70,21 @@ fn main() -> Result<()> {
     let panel = panel(path, cut)?;
     let run = Run::new(1);
     let start = Instant::now();
-    let model = (tradewind_forecast::entry(model)?.build)(&params)?;
-    let fitted = model.fit(&run, &panel)?;
-    let fit_s = start.elapsed().as_secs_f64();
-    let said = fitted.predict(&run, &Ahead::new(horizon, &[0.025, 0.1, 0.9, 0.975]))?;
+    let ahead = Ahead::new(horizon, &[0.025, 0.1, 0.9, 0.975]);
+    let (said, modes, fit_s) = if model == "price" {
+        let entry = tradewind_forecast::entry(model)?;
+        let fitted = entry.read::<tradewind_forecast::price::Price>(&params)?.fit_panel(&run, &panel)?;
+        let fit_s = start.elapsed().as_secs_f64();
+        println!("{{\"weights\": {:?}}}", fitted.weights());
+        let said = fitted.modes(&run, &ahead)?;
+        let modes = (0..said.forecast.len()).flat_map(|i| said.mode(i).to_vec()).collect();
+        (said.forecast, modes, fit_s)
+    } else {
+        let model = (tradewind_forecast::entry(model)?.build)(&params)?;
+        let fitted = model.fit(&run, &panel)?;
+        let fit_s = start.elapsed().as_secs_f64();
+        (fitted.predict(&run, &ahead)?, Vec::<f64>::new(), fit_s)
+    };
     let all_s = start.elapsed().as_secs_f64();
     let mut bytes = Vec::new();
     for i in 0..said.len() {
@@ -84,6 +95,7 @@ fn main() -> Result<()> {
             }
         }
     }
+    modes.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
     std::fs::write(output, bytes).map_err(|e| Error::Invalid(format!("{output}: {e}")))?;
     println!("{{\"series\": {}, \"fit_s\": {fit_s:.3}, \"all_s\": {all_s:.3}}}", said.len());
     Ok(())

@@ -79,6 +79,7 @@ catalog! {
     polynomial_regression,
     logistic_regression,
     global,
+    price,
     combination,
     auto,
 }

@@ -38,18 +38,18 @@ impl std::fmt::Debug for FittedGlobal {
 }
 
 /// Trees are saved with the name by which they are loaded.
-mod model {
+pub(crate) mod model {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
     use serde_json::Value;
     use tradewind_learn::FittedLearner;
 
     type Model = Option<Box<dyn FittedLearner>>;
 
-    pub(super) fn serialize<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok, S::Error> {
         model.as_ref().map(|m| m.save()).transpose().map_err(ser::Error::custom)?.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
         // The names are few and every saved model tells its own.
         let Some(saved) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
         for name in ["boosting", "random_forest", "extra_trees"] {
@@ -63,7 +63,7 @@ mod model {
 }
 
 /// Panels are kept with nulls for what is unknown, since JSON has no NaN.
-mod kept {
+pub(crate) mod kept {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
     use tradewind_core::{Covariate, Freq, Panel, StaticColumn, StaticValues};
 
@@ -86,7 +86,7 @@ mod kept {
         values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect()
     }
 
-    pub(super) fn serialize<S: Serializer>(panel: &Panel, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(panel: &Panel, serializer: S) -> Result<S::Ok, S::Error> {
         let (mut texts, mut numbers) = (Vec::new(), Vec::new());
         for column in panel.statics() {
             match &column.values {
@@ -105,7 +105,7 @@ mod kept {
         kept.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Panel, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Panel, D::Error> {
         let kept = Kept::deserialize(deserializer)?;
         let series = kept.series.into_iter().map(|(id, start, y)| (id, start, nans(y))).collect();
         let mut panel = Panel::from_series(kept.freq, series).map_err(de::Error::custom)?;

@@ -31,10 +31,10 @@
 //!
 //! Source: Montero-Manso and Hyndman (2021) on global models; Makridakis et al. (2022) for what won the M5 competition.
 
-mod fitted;
+pub(crate) mod fitted;
 mod history;
 mod rows;
-mod spread;
+pub(crate) mod spread;
 
 use crate::local::{SEASON_LENGTH, map_series, season_of};
 use crate::regression::CALENDAR;

@@ -16,7 +16,7 @@ const UNIT_MIN: f64 = 0.1;
 
 /// Quantiles of errors over the size of the forecast, for cells of forecasts of alike size and distance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     horizon: usize,
     /// Upper ends of all sizes but the largest.
     ends: Vec<f64>,
@@ -25,7 +25,7 @@ pub(super) struct Spread {
 }
 
 /// Collects errors.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     horizon: usize,
     errors: Vec<(usize, f64, f64)>,
 }
@@ -36,7 +36,7 @@ fn unit_of(forecast: f64, level: f64) -> f64 {
 }
 
 impl Spread {
-    pub(super) fn builder(horizon: usize) -> Builder {
+    pub(crate) fn builder(horizon: usize) -> Builder {
         Builder { horizon, errors: Vec::new() }
     }
 
@@ -45,7 +45,7 @@ impl Spread {
     }
 
     /// The value that stays above the truth with probability `p`.
-    pub(super) fn quantile(&self, ahead: usize, forecast: f64, level: f64, p: f64) -> f64 {
+    pub(crate) fn quantile(&self, ahead: usize, forecast: f64, level: f64, p: f64) -> f64 {
         let size = self.ends.partition_point(|e| *e < forecast.abs());
         let Some(cell) = self.cells.get(Self::part(self.horizon, ahead) * (self.ends.len() + 1) + size) else {
             return forecast;
@@ -64,7 +64,12 @@ impl Spread {
         forecast + off * further * unit_of(forecast, level)
     }
 
-    pub(super) fn is_sound(&self) -> bool {
+    /// Whether no errors were seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
         self.cells.is_empty()
             || (self.cells.len() == PARTS * (self.ends.len() + 1)
                 && self.cells.iter().all(|c| c.len() == LEVELS.len() && c.iter().all(|v| v.is_finite())))
@@ -72,14 +77,14 @@ impl Spread {
 }
 
 impl Builder {
-    pub(super) fn add(&mut self, ahead: usize, forecast: f64, truth: f64, level: f64) {
+    pub(crate) fn add(&mut self, ahead: usize, forecast: f64, truth: f64, level: f64) {
         let error = (truth - forecast) / unit_of(forecast, level);
         if error.is_finite() {
             self.errors.push((Spread::part(self.horizon, ahead), forecast.abs(), error));
         }
     }
 
-    pub(super) fn finish(self) -> Spread {
+    pub(crate) fn finish(self) -> Spread {
         let mut sizes: Vec<f64> = self.errors.iter().map(|e| e.1).collect();
         if sizes.is_empty() {
             return Spread::default();

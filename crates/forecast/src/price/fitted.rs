@@ -1,0 +1,273 @@
+//! A fitted price model: the trees, the weights of the answers, and each series' history to ask them about.
+
+use super::ladder;
+use super::rows::{Layout, Member, Members, Reversion, median};
+use super::{ENTRY, Price, Trees};
+use crate::global::spread::Spread;
+use crate::local::{check_ahead, map_series};
+use crate::mean::FittedMean;
+use crate::local::FittedSeries;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
+use tradewind_learn::Matrix;
+
+/// How many answers are mixed: median, way back, trees, ladder.
+const ANSWERS: usize = 4;
+/// Weights are tried in steps of one over this.
+const PARTS: usize = 10;
+/// Held-out steps that decide the weights at most.
+const WEIGHED_MAX: usize = 40_000;
+/// Weights when nothing could be held out.
+const USUAL_WEIGHTS: [f64; ANSWERS] = [1.0, 0.0, 0.0, 0.0];
+
+/// What [`Price`] has learnt of a panel.
+#[derive(Serialize, Deserialize)]
+pub struct FittedPrice {
+    params: Price,
+    layout: Layout,
+    horizon: usize,
+    reversion: Reversion,
+    weights: [f64; ANSWERS],
+    pub(super) trees: Trees,
+    spread: Spread,
+    #[serde(with = "crate::global::fitted::kept")]
+    panel: Panel,
+}
+
+impl std::fmt::Debug for FittedPrice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FittedPrice").field("params", &self.params).field("series", &self.panel.len()).finish_non_exhaustive()
+    }
+}
+
+/// A forecast of prices with the likeliest price point of each step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PriceForecast {
+    /// Point forecasts and quantiles, in the unit of the prices.
+    pub forecast: Forecast,
+    modes: Vec<f64>,
+    chances: Vec<f64>,
+}
+
+impl PriceForecast {
+    /// The likeliest price of each step of series `i`: a point of its own ladder or of its group's; 0 where no price was
+    /// ever known. Empty when there is no such series.
+    pub fn mode(&self, i: usize) -> &[f64] {
+        let h = self.forecast.horizon();
+        self.modes.get(i * h..(i + 1) * h).unwrap_or(&[])
+    }
+
+    /// The chance of that price among the points considered, 0 to 1; 0 where no ladder was learnt.
+    pub fn chance(&self, i: usize) -> &[f64] {
+        let h = self.forecast.horizon();
+        self.chances.get(i * h..(i + 1) * h).unwrap_or(&[])
+    }
+}
+
+/// What is said of one step.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    answers: [f64; ANSWERS],
+    mode: f64,
+    chance: f64,
+}
+
+impl FittedPrice {
+    pub(super) fn new(params: Price, layout: Layout, panel: &Panel, horizon: usize, reversion: Reversion) -> Self {
+        Self {
+            params,
+            layout,
+            horizon,
+            reversion,
+            weights: USUAL_WEIGHTS,
+            trees: Trees::default(),
+            spread: Spread::default(),
+            panel: panel.clone(),
+        }
+    }
+
+    /// Whether what was read back fits together.
+    pub(super) fn check(&self) -> Result<()> {
+        let sound = self.horizon >= 1
+            && self.layout.tick > 0.0
+            && self.weights.iter().all(|w| (0.0..=1.0).contains(w))
+            && self.reversion.keep.is_finite()
+            && self.reversion.season.is_finite()
+            && self.spread.is_sound();
+        if sound { Ok(()) } else { Err(Error::Invalid("the saved price model has parts that do not fit together".into())) }
+    }
+
+    /// The parameters it was fitted with.
+    pub fn params(&self) -> &Price {
+        &self.params
+    }
+
+    /// The shares of the median of eight, the way back to the usual level, the trees and the ladder's median; their sum
+    /// is 1.
+    pub fn weights(&self) -> [f64; 4] {
+        self.weights
+    }
+
+    /// What is said of the steps 1 to `horizon` after the first `o(series)` steps of every series with known values.
+    fn say(&self, run: &Run, members: &Members, horizon: usize, o: impl Fn(&Member) -> usize + Sync) -> Result<Vec<Vec<Said>>> {
+        let width = self.layout.names().0.len();
+        let ladder_width = ladder::names(&self.layout.covariates).len();
+        map_series(run, ENTRY.name, members.all.len(), |i| {
+            let m = &members.all[i];
+            let o = o(m);
+            let past = m.last(o, usize::MAX);
+            let Some(last) = past.last() else { return Ok(Vec::new()) };
+            let low = past.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = past.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let room = 0.1 * high - 0.1 * low;
+            let within = |v: f64| if v.is_finite() { v.clamp(low - room, high + room) } else { f64::NAN };
+            let (anchor, scale) = (m.anchor(o), m.scale(o));
+            let points = ladder::points(members, i, o);
+            let (mut x, mut rungs) = (Vec::new(), Vec::new());
+            for ahead in 1..=horizon {
+                if self.trees.level.is_some() {
+                    members.row(i, o, ahead, &mut x);
+                }
+                if self.trees.ladder.is_some() {
+                    ladder::rows(members, i, o, ahead, &points, &mut rungs);
+                }
+            }
+            let level = match &self.trees.level {
+                Some(model) => model.predict(&Matrix::new(horizon, width, x)?)?.column(0),
+                None => Vec::new(),
+            };
+            let chances = match &self.trees.ladder {
+                Some(model) => model.predict(&Matrix::new(horizon * points.len(), ladder_width, rungs)?)?.column(1),
+                None => Vec::new(),
+            };
+            Ok((1..=horizon)
+                .map(|ahead| {
+                    let usual = anchor.clamp(low, high);
+                    let back = within(self.reversion.at(m, &self.layout, o, ahead));
+                    let back = if back.is_finite() { back } else { usual };
+                    let trees = level.get(ahead - 1).map_or(usual, |f| within(anchor + f * scale));
+                    let trees = if trees.is_finite() { trees } else { usual };
+                    let chances = chances.get((ahead - 1) * points.len()..ahead * points.len()).unwrap_or(&[]);
+                    let total: f64 = chances.iter().sum();
+                    let best = (0..chances.len()).max_by(|a, b| chances[*a].total_cmp(&chances[*b]).then(b.cmp(a)));
+                    let (middle, mode, chance) = match best {
+                        Some(k) if total > 0.0 => (ladder::middle(&points, chances), points[k].price, chances[k].min(1.0)),
+                        _ => (usual, *last, 0.0),
+                    };
+                    let middle = if middle.is_finite() { middle } else { usual };
+                    Said { answers: [usual, back, trees, middle], mode, chance }
+                })
+                .collect())
+        })?
+        .into_iter()
+        .collect()
+    }
+
+    fn mixed(&self, said: &Said) -> f64 {
+        self.weights.iter().zip(said.answers).map(|(w, a)| w * a).sum()
+    }
+
+    /// Chooses the weights by the absolute error on the last `held` steps, `step` at a time, and keeps the errors.
+    pub(super) fn weigh(&mut self, run: &Run, members: &Members, held: usize, step: usize) -> Result<()> {
+        let mut cases: Vec<(usize, f64, f64, Said)> = Vec::new();
+        for back in (step..=held).step_by(step) {
+            let said = self.say(run, members, step, |m| m.y.len().saturating_sub(back))?;
+            for (m, said) in members.all.iter().zip(&said) {
+                let Some(o) = m.y.len().checked_sub(back) else { continue };
+                let scale = m.scale(o);
+                cases.extend(said.iter().enumerate().filter(|(k, _)| m.y[o + k].is_finite()).map(|(k, s)| (k + 1, m.y[o + k], scale, *s)));
+            }
+        }
+        if cases.len() < 30 {
+            return Ok(());
+        }
+        // Errors count as shares of the panel's middle level, so that prices of one unit count as they are.
+        let every = cases.len().div_ceil(WEIGHED_MAX);
+        let used: Vec<&(usize, f64, f64, Said)> = cases.iter().step_by(every).collect();
+        let unit = median(&cases.iter().map(|c| c.2).collect::<Vec<f64>>());
+        let fair = |scale: f64| if scale > 20.0 * unit || scale * 20.0 < unit { scale } else { unit };
+        let mut best = (f64::INFINITY, USUAL_WEIGHTS);
+        for a in 0..=PARTS {
+            for b in 0..=PARTS - a {
+                for c in 0..=PARTS - a - b {
+                    let weights = [a, b, c, PARTS - a - b - c].map(|w| w as f64 / PARTS as f64);
+                    if (self.trees.level.is_none() && c > 0) || (self.trees.ladder.is_none() && weights[3] > 0.0) {
+                        continue;
+                    }
+                    let sum: f64 = used
+                        .iter()
+                        .map(|(_, y, scale, s)| {
+                            let f: f64 = weights.iter().zip(s.answers).map(|(w, v)| w * v).sum();
+                            ((y - f) / fair(*scale)).abs().min(1e6)
+                        })
+                        .sum();
+                    if sum < best.0 {
+                        best = (sum, weights);
+                    }
+                }
+            }
+        }
+        self.weights = best.1;
+        let mut errors = Spread::builder(self.horizon);
+        for (ahead, y, scale, said) in &cases {
+            errors.add(*ahead, self.mixed(said), *y, *scale);
+        }
+        self.spread = errors.finish();
+        Ok(())
+    }
+
+    /// The forecast with the likeliest price point of each step.
+    pub fn modes(&self, run: &Run, ahead: &Ahead<'_>) -> Result<PriceForecast> {
+        check_ahead(ahead)?;
+        let h = ahead.horizon;
+        let mut forecast = Forecast::new(ENTRY.name, self.panel.freq(), h, ahead.quantiles);
+        let members = Members::new(&self.layout, &self.panel, ahead.future);
+        let said = self.say(run, &members, h, |m| m.y.len())?;
+        let levels = forecast.levels().to_vec();
+        let (mut modes, mut chances) = (Vec::new(), Vec::new());
+        for (i, said) in said.iter().enumerate() {
+            let (s, m) = (self.panel.series(i), &members.all[i]);
+            let nonnegative = s.y.iter().all(|v| !(*v < 0.0));
+            let bound = |v: f64| if nonnegative { v.max(0.0) } else { v }.clamp(f64::MIN, f64::MAX);
+            let usual = FittedMean::of(s.y).predict(h);
+            let scale = m.scale(m.y.len());
+            let (mut means, mut quantiles) = (Vec::with_capacity(h), Vec::with_capacity(h * levels.len()));
+            for k in 0..h {
+                let mean = bound(said.get(k).map_or(0.0, |s| self.mixed(s)));
+                means.push(mean);
+                for p in &levels {
+                    let q = if self.spread.is_empty() {
+                        mean + crate::normal::quantile(*p) * usual.sd[k]
+                    } else {
+                        self.spread.quantile(k + 1, mean, scale, *p)
+                    };
+                    quantiles.push(if said.is_empty() { 0.0 } else { bound(q) });
+                }
+                modes.push(said.get(k).map_or(0.0, |s| s.mode));
+                chances.push(said.get(k).map_or(0.0, |s| s.chance));
+            }
+            forecast.push(s.id, s.ds(s.y.len()), &means, &quantiles)?;
+        }
+        Ok(PriceForecast { forecast, modes, chances })
+    }
+}
+
+impl FittedForecaster for FittedPrice {
+    fn name(&self) -> &str {
+        ENTRY.name
+    }
+
+    fn predict(&self, run: &Run, ahead: &Ahead<'_>) -> Result<Forecast> {
+        Ok(self.modes(run, ahead)?.forecast)
+    }
+
+    fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {
+        self.panel = self.panel.followed_by(newer)?;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|source| Error::Saved { what: ENTRY.name.to_owned(), source })
+    }
+}
