@@ -9,6 +9,7 @@ mod battery;
 mod conformal;
 mod features;
 mod global;
+mod price;
 mod reference;
 mod regression;
 mod trend;
