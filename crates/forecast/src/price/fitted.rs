@@ -4,9 +4,8 @@ use super::ladder;
 use super::rows::{Layout, Member, Members, Reversion, median};
 use super::{ENTRY, Price, Trees};
 use crate::global::spread::Spread;
-use crate::local::{check_ahead, map_series};
+use crate::local::{FittedSeries, check_ahead, map_series};
 use crate::mean::FittedMean;
-use crate::local::FittedSeries;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
@@ -51,8 +50,8 @@ pub struct PriceForecast {
 }
 
 impl PriceForecast {
-    /// The likeliest price of each step of series `i`: a point of its own ladder or of its group's; 0 where no price was
-    /// ever known. Empty when there is no such series.
+    /// The likeliest price of each step of series `i`: a point of its own ladder or of its group's; the last
+    /// price where prices do not move in steps, 0 where none was ever known. Empty when there is no such series.
     pub fn mode(&self, i: usize) -> &[f64] {
         let h = self.forecast.horizon();
         self.modes.get(i * h..(i + 1) * h).unwrap_or(&[])
@@ -138,8 +137,8 @@ impl FittedPrice {
                 None => Vec::new(),
             };
             let chances = match &self.trees.ladder {
-                Some(model) => model.predict(&Matrix::new(horizon * points.len(), ladder_width, rungs)?)?.column(1),
-                None => Vec::new(),
+                Some(model) if !points.is_empty() => model.predict(&Matrix::new(horizon * points.len(), ladder_width, rungs)?)?.column(1),
+                _ => Vec::new(),
             };
             Ok((1..=horizon)
                 .map(|ahead| {

@@ -11,6 +11,11 @@ const OF_GROUP: usize = 2;
 /// What a known value weighs less than the one after it.
 const FADE: f64 = 0.95;
 
+/// Ticks that a price must at least be worth for its ladder to mean anything.
+const TICKS_MIN: f64 = 10.0;
+/// Prices that repeat less than this, as distinct ones over all, have no ladder.
+const DISTINCT_MAX: f64 = 0.85;
+
 /// A point of the ladder at an origin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
@@ -20,7 +25,8 @@ pub(super) struct Point {
     since: usize,
 }
 
-/// The points that are considered for series `i` at origin `o`, the weightiest first. Empty without known values.
+/// The points that are considered for series `i` at origin `o`, the weightiest first. Empty where prices do not move in
+/// steps, and without known values.
 pub(super) fn points(members: &Members, i: usize, o: usize) -> Vec<Point> {
     let layout = &members.layout;
     let mut out: Vec<Point> = Vec::new();
@@ -32,6 +38,10 @@ pub(super) fn points(members: &Members, i: usize, o: usize) -> Vec<Point> {
             None => out.push(Point { price, rung, weight, since }),
         }
         weight *= FADE;
+    }
+    let known: f64 = members.all[i].count(o).min(BACK) as f64;
+    if members.all[i].scale(o) < TICKS_MIN * layout.tick || out.len() as f64 > (DISTINCT_MAX * known).max(1.0) {
+        return Vec::new();
     }
     let last = out.first().copied();
     out.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.since.cmp(&b.since)));

@@ -8,7 +8,8 @@ const PRODUCTS: usize = 40;
 const HORIZON: usize = 4;
 
 fn noise(i: usize, k: usize) -> f64 {
-    let mut h = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (k as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let mut h =
+        (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (k as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     h = (h ^ (h >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     h ^= h >> 31;
     (h >> 11) as f64 / (1_u64 << 53) as f64
@@ -33,11 +34,13 @@ fn shop(n: usize, plan: bool) -> Panel {
     });
     let panel = Panel::from_series(Freq::WEEKLY, series.collect()).unwrap();
     let kind = (0..PRODUCTS).map(|k| Some(if k < 20 { "juice" } else { "tea" }.to_owned())).collect();
-    let panel = panel.with_static(StaticColumn { name: "kind".into(), values: StaticValues::Text(kind) }).unwrap();
+    let panel =
+        panel.with_static(StaticColumn { name: "kind".into(), values: StaticValues::Text(kind) }).unwrap();
     if !plan {
         return panel;
     }
-    let values = (0..PRODUCTS).flat_map(|k| (0..n + HORIZON).map(move |t| f64::from(promoted(k, t)))).collect();
+    let values =
+        (0..PRODUCTS).flat_map(|k| (0..n + HORIZON).map(move |t| f64::from(promoted(k, t)))).collect();
     let offsets = (0..=PRODUCTS).map(|k| k * (n + HORIZON)).collect();
     panel.with_covariate(Covariate { name: "deal".into(), known_ahead: true, offsets, values }).unwrap()
 }
@@ -68,12 +71,17 @@ fn a_plan_tells_the_price_and_without_it_the_regular_one_is_likeliest() {
     let n = 110;
     let (right, off) = score(&fit(&shop(n, true), 2), n);
     assert!(right > 0.95 && off < 0.08, "planned: {right} right, off by {off}");
-    let regular = (0..PRODUCTS).flat_map(|k| (0..HORIZON).map(move |h| !promoted(k, n + h))).filter(|r| *r).count();
+    let regular =
+        (0..PRODUCTS).flat_map(|k| (0..HORIZON).map(move |h| !promoted(k, n + h))).filter(|r| *r).count();
     let best = regular as f64 / (PRODUCTS * HORIZON) as f64;
-    let depth: f64 = (0..PRODUCTS).flat_map(|k| (n..n + HORIZON).map(move |t| (k, t))).map(|(k, t)| {
-        let regular = (0..n).rev().find(|t| !promoted(k, *t)).map_or(f64::NAN, |t| price(k, t));
-        (price(k, t) - regular).abs()
-    }).sum::<f64>() / (PRODUCTS * HORIZON) as f64;
+    let depth: f64 = (0..PRODUCTS)
+        .flat_map(|k| (n..n + HORIZON).map(move |t| (k, t)))
+        .map(|(k, t)| {
+            let regular = (0..n).rev().find(|t| !promoted(k, *t)).map_or(f64::NAN, |t| price(k, t));
+            (price(k, t) - regular).abs()
+        })
+        .sum::<f64>()
+        / (PRODUCTS * HORIZON) as f64;
     let (right, off) = score(&fit(&shop(n, false), 2), n);
     assert!(right > best - 0.05 && right <= best + 0.05, "not planned: {right} right of {best}");
     assert!(off < 1.15 * depth, "not planned: off by {off}, the regular price by {depth}");
@@ -91,7 +99,9 @@ fn another_plan_gives_another_price() {
     };
     let of = |plan: Covariate| {
         let future = [plan];
-        let said = fitted.modes(&Run::new(3), &Ahead { horizon: HORIZON, quantiles: &[], future: Some(&future) }).unwrap();
+        let said = fitted
+            .modes(&Run::new(3), &Ahead { horizon: HORIZON, quantiles: &[], future: Some(&future) })
+            .unwrap();
         (0..PRODUCTS).map(|k| said.mode(k)[1]).collect::<Vec<f64>>()
     };
     let (with, without) = (of(asked(1.0)), of(asked(0.0)));
