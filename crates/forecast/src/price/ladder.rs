@@ -11,11 +11,6 @@ const OF_GROUP: usize = 2;
 /// What a known value weighs less than the one after it.
 const FADE: f64 = 0.95;
 
-/// Ticks that a price must at least be worth for its ladder to mean anything.
-const TICKS_MIN: f64 = 10.0;
-/// Prices that repeat less than this, as distinct ones over all, have no ladder.
-const DISTINCT_MAX: f64 = 0.85;
-
 /// A point of the ladder at an origin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
@@ -39,8 +34,7 @@ pub(super) fn points(members: &Members, i: usize, o: usize) -> Vec<Point> {
         }
         weight *= FADE;
     }
-    let known: f64 = members.all[i].count(o).min(BACK) as f64;
-    if members.all[i].scale(o) < TICKS_MIN * layout.tick || out.len() as f64 > (DISTINCT_MAX * known).max(1.0) {
+    if !members.all[i].stepped(layout, o) {
         return Vec::new();
     }
     let last = out.first().copied();

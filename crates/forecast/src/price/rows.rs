@@ -12,6 +12,10 @@ const WINDOWS: [usize; 4] = [4, 8, 13, 52];
 const LASTS: usize = 4;
 /// Prices this far below the level's upper end are promotional.
 const REDUCED: f64 = 0.93;
+/// Ticks that a price must at least be worth for its ladder to mean anything.
+const TICKS_MIN: f64 = 10.0;
+/// Prices of which more than this share are distinct have no ladder.
+const DISTINCT_MAX: f64 = 0.85;
 /// Columns that tell the state of a promotion; further ones are seen by the trees only.
 const STATE_BITS: usize = 6;
 
@@ -173,6 +177,15 @@ impl Member {
         median(&self.last(o, 8))
     }
 
+    /// Whether the last known values before step `o` move in steps: they return to the same points.
+    pub(super) fn stepped(&self, layout: &Layout, o: usize) -> bool {
+        let mut rungs: Vec<f64> = self.last(o, 52).into_iter().map(|v| layout.rung(v)).collect();
+        let n = rungs.len() as f64;
+        rungs.sort_unstable_by(f64::total_cmp);
+        rungs.dedup();
+        n > 0.0 && self.scale(o) >= TICKS_MIN * layout.tick && rungs.len() as f64 <= (DISTINCT_MAX * n).max(1.0)
+    }
+
     /// The state of promotions at a step: one bit a column.
     pub(super) fn state(&self, t: usize) -> u64 {
         let on = |c: &Vec<f64>| c.get(t).is_some_and(|v| *v > 0.0);
@@ -315,8 +328,14 @@ impl Members {
         let share = |part: &[f64]| part.iter().filter(|v| reduced(v)).count() as f64 / part.len().max(1) as f64;
         let since = |is: bool| past.iter().rev().position(|v| reduced(v) == is).map_or(60.0, |p| p as f64);
         let last = past.last().copied().unwrap_or(f64::NAN);
-        let unchanged = past.iter().rev().position(|v| layout.rung(*v) != layout.rung(last)).unwrap_or(past.len());
-        out.extend([by(commonest(layout, recent)), by(regular), share(tail(8)), share(recent), since(true), since(false), unchanged as f64]);
+        // Where prices do not move in steps, chance repeats tell nothing.
+        let (usual, unchanged) = if m.stepped(layout, o) {
+            let same = |v: &f64| layout.rung(*v) == layout.rung(last);
+            (commonest(layout, recent), past.iter().rev().take_while(|v| same(v)).count())
+        } else {
+            (median(recent), 0)
+        };
+        out.extend([by(usual), by(regular), share(tail(8)), share(recent), since(true), since(false), unchanged as f64]);
         out.extend([ahead as f64, k as f64]);
         let t = o + ahead - 1;
         if layout.year > 0 {
