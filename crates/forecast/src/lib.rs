@@ -30,6 +30,7 @@ pub mod changepoint;
 pub mod conformal;
 pub mod features;
 pub mod forecasting;
+pub mod hierarchy;
 pub mod local;
 pub mod normal;
 mod optimize;

@@ -9,6 +9,7 @@ mod battery;
 mod conformal;
 mod features;
 mod global;
+mod hierarchy;
 mod price;
 mod reference;
 mod regression;
