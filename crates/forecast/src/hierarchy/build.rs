@@ -12,6 +12,10 @@ const BOTTOM: &str = "bottom";
 /// What stands for an empty cell.
 const NONE: &str = "(none)";
 
+/// A level as [`Hierarchy::from_members`] takes it: its name, and for each node the name and the positions of its bottom
+/// series.
+pub type LevelMembers = (String, Vec<(String, Vec<u32>)>);
+
 impl Hierarchy {
     /// A hierarchy from text columns of the panel, each level within the one before it: `["region", "shop"]` makes the
     /// levels `total`, `region`, `region/shop` and `bottom` (the panel's series). Nodes are named by their values, as
@@ -104,11 +108,8 @@ impl Hierarchy {
                 path.push(n);
                 at = parent[n];
             }
-            let mut d = at.map_or(0, |n| depth[n] + 1);
-            for n in path.into_iter().rev() {
-                depth.insert(n, d);
-                d += 1;
-            }
+            let first = at.map_or(0, |n| depth[n] + 1);
+            depth.extend(path.into_iter().rev().zip(first..));
         }
         let mut members: BTreeMap<(usize, &str), Vec<u32>> = BTreeMap::new();
         for (b, id) in bottom.iter().enumerate() {
@@ -118,7 +119,7 @@ impl Hierarchy {
                 at = parent[n];
             }
         }
-        let mut levels: Vec<(String, Vec<(String, Vec<u32>)>)> = Vec::new();
+        let mut levels: Vec<LevelMembers> = Vec::new();
         for ((d, id), list) in members {
             if levels.len() <= d {
                 levels.push((format!("depth {d}"), vec![]));
@@ -133,7 +134,7 @@ impl Hierarchy {
     ///
     /// # Errors
     /// No bottom series, a name given twice, an aggregate without members, with one twice or with one that is not there.
-    pub fn from_members(bottom: Vec<String>, levels: Vec<(String, Vec<(String, Vec<u32>)>)>) -> Result<Self> {
+    pub fn from_members(bottom: Vec<String>, levels: Vec<LevelMembers>) -> Result<Self> {
         if bottom.is_empty() || bottom.len() >= u32::MAX as usize {
             return Err(Error::Invalid("a hierarchy needs at least one series and fewer than 2³²".into()));
         }

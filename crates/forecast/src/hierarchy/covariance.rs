@@ -30,9 +30,19 @@ impl Factors {
 
     /// `out` plus Zᵀ `f` times `sign`.
     pub(super) fn add_transposed(&self, f: &[f64], sign: f64, out: &mut [f64]) {
-        for (row, f) in self.rows().zip(f) {
-            let f = f * sign;
-            out.iter_mut().zip(row).for_each(|(o, z)| *o += f * z);
+        let rows: Vec<&[f64]> = self.rows().collect();
+        // Four rows at once, so that `out` is read and written less often.
+        for (rows, f) in rows.chunks(4).zip(f.chunks(4)) {
+            if let ([a, b, c, d], [fa, fb, fc, fd]) = (rows, f) {
+                let (fa, fb, fc, fd) = (fa * sign, fb * sign, fc * sign, fd * sign);
+                for ((((o, a), b), c), d) in out.iter_mut().zip(*a).zip(*b).zip(*c).zip(*d) {
+                    *o += (fa * a + fb * b) + (fc * c + fd * d);
+                }
+            } else {
+                for (row, f) in rows.iter().zip(f) {
+                    out.iter_mut().zip(*row).for_each(|(o, z)| *o += f * sign * z);
+                }
+            }
         }
     }
 

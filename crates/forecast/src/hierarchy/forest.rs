@@ -72,7 +72,7 @@ impl Forest {
     }
 
     /// The forest's aggregates with their children, parents first.
-    pub(super) fn from_top(&self) -> impl Iterator<Item = (usize, &[u32])> + '_ {
+    pub(super) fn downwards(&self) -> impl Iterator<Item = (usize, &[u32])> + '_ {
         (0..self.order.len()).rev().map(|k| (self.order[k] as usize, self.children_of(k)))
     }
 

@@ -50,6 +50,7 @@ mod solver;
 pub mod temporal;
 
 pub use aggregate::{Gaps, aggregate};
+pub use build::LevelMembers;
 pub use covariance::shrinkage_intensity;
 pub use forecasting::{HierarchyOptions, forecast_hierarchy};
 pub use reconcile::{Covariance, Evidence, Method, Reconciliation, Shares};

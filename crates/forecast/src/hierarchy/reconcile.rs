@@ -236,7 +236,7 @@ impl Reconciliation {
         Ok(out)
     }
 
-    /// The bottom series at each step, and what the distances of quantiles are multiplied by, where that is not 1.
+    /// Reconciles all steps.
     fn bottom(
         &self,
         run: &Run,
@@ -244,7 +244,7 @@ impl Reconciliation {
         horizon: usize,
         at: &(dyn Fn(usize) -> Vec<f64> + Sync),
         evidence: &Evidence<'_>,
-    ) -> Result<(Vec<Vec<f64>>, Option<Vec<f64>>)> {
+    ) -> Result<Bottom> {
         let lifted = |k: usize| {
             let mut y = at(k);
             if self.nonnegative {
@@ -282,6 +282,9 @@ impl Reconciliation {
         }
     }
 }
+
+/// The bottom series at each step, and what the distances of quantiles are multiplied by, where that is not 1.
+type Bottom = (Vec<Vec<f64>>, Option<Vec<f64>>);
 
 /// For each node its position in the forecast.
 fn positions(h: &Hierarchy, base: &Forecast) -> Result<Vec<usize>> {

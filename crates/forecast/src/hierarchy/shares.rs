@@ -69,7 +69,7 @@ impl Keys {
             Self::Forecast(tops) => {
                 let mut value = vec![f64::NAN; h.len()];
                 tops.iter().for_each(|t| value[*t] = base[*t]);
-                for (a, children) in h.forest.from_top().filter(|(_, c)| !c.is_empty()) {
+                for (a, children) in h.forest.downwards().filter(|(_, c)| !c.is_empty()) {
                     // Nodes above those shared from have no value and give none.
                     if value[a].is_nan() {
                         continue;

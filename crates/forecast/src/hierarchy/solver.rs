@@ -27,6 +27,8 @@ use tradewind_learn::faer_call::faer_call;
 const TOLERANCE_SQUARED: f64 = 1e-22;
 /// What is accepted where rounding stops conjugate gradients before: 1e-8, squared.
 const TOLERANCE_SQUARED_WORST: f64 = 1e-16;
+/// The error of factors' values while series are still exchanged: 1e-4, squared.
+const TOLERANCE_SQUARED_ROUGH: f64 = 1e-8;
 /// The most iterations of conjugate gradients.
 const ITERATIONS_MAX: usize = 2_000;
 /// The most exchanges of block pivoting.
@@ -110,12 +112,21 @@ impl<'a> Solver<'a> {
         // Whole blocks are exchanged while that lessens what is wrong (three failures are forgiven); after that one series
         // at a time, which is slow but ends (Kim & Park 2011).
         let (mut fewest, mut patience) = (usize::MAX, 3);
+        // Which series to exchange is seen from roughly right factors; they are made exact before the end is believed.
+        let mut exact = true;
         for _ in 0..PIVOTS_MAX {
             h.gather_into(&self.weighted_rest(&target, &b), &mut pull);
             let wrong: Vec<usize> = (0..b.len())
                 .filter(|i| if pinned[*i] { pull[*i] * w[*i] > zero } else { b[*i] < -zero })
                 .collect();
             let Some(last) = wrong.last() else {
+                if let Some(f) = factors.as_mut().filter(|_| !exact) {
+                    self.refine_factors(y, &pinned, f, TOLERANCE_SQUARED, &mut space)?;
+                    target = self.without(y, f);
+                    self.by_diagonal(&target, Some(&pinned), &mut space, &mut b)?;
+                    exact = true;
+                    continue;
+                }
                 b.iter_mut().for_each(|v| *v = v.max(0.0));
                 return Ok(b);
             };
@@ -127,7 +138,10 @@ impl<'a> Solver<'a> {
             let exchange = if patience > 0 { &wrong[..] } else { std::slice::from_ref(last) };
             exchange.iter().for_each(|i| pinned[*i] = !pinned[*i]);
             if let Some(f) = &mut factors {
-                self.refine_factors(y, &pinned, f, &mut space)?;
+                // Single exchanges end only if each is decided exactly.
+                exact = patience == 0;
+                let tolerance = if exact { TOLERANCE_SQUARED } else { TOLERANCE_SQUARED_ROUGH };
+                self.refine_factors(y, &pinned, f, tolerance, &mut space)?;
                 target = self.without(y, f);
             }
             self.by_diagonal(&target, Some(&pinned), &mut space, &mut b)?;
@@ -181,7 +195,14 @@ impl<'a> Solver<'a> {
 
     /// The factors' values where the `pinned` series are zero, by conjugate gradients from `f`, with the matrix of free
     /// series as the preconditioner.
-    fn refine_factors(&self, y: &[f64], pinned: &[bool], f: &mut [f64], space: &mut Space) -> Result<()> {
+    fn refine_factors(
+        &self,
+        y: &[f64],
+        pinned: &[bool],
+        f: &mut [f64],
+        tolerance_squared: f64,
+        space: &mut Space,
+    ) -> Result<()> {
         let Some(low) = &self.low_rank else { return Ok(()) };
         let z = &self.weights.factors;
         let mut b = vec![0.0; self.h.n_bottom()];
@@ -197,7 +218,7 @@ impl<'a> Solver<'a> {
         let scale = dot(f, f).max(rs).max(f64::MIN_POSITIVE);
         let mut p = s.clone();
         for _ in 0..ITERATIONS_MAX {
-            if rs <= TOLERANCE_SQUARED * scale {
+            if rs <= tolerance_squared * scale {
                 return Ok(());
             }
             let mut back = vec![0.0; y.len()];
