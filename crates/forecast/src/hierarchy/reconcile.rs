@@ -159,6 +159,9 @@ pub struct Evidence<'a> {
 /// **Not below zero**: base forecasts are lifted to zero for bottom-up and shares; MinT solves its least squares among the
 /// series nowhere below zero, which is not the same as cutting off afterwards, so that sums are kept. Quantiles stop at
 /// zero.
+///
+/// **Cost**: seconds for 100,000 nodes where variances are separate, and for 10,000 nodes with [`Covariance::Shrinkage`].
+/// The latter on crossed levels with nothing below zero is the exception: 2,000 nodes took half a minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconciliation {
     /// The method.
