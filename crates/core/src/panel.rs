@@ -495,31 +495,32 @@ mod tests {
             Freq::DAILY,
             vec![("a".into(), 0, vec![1.0, 2.0]), ("b".into(), 0, vec![5.0])],
         )
-        .unwrap();
+        .expect("as written");
         let price = Covariate {
             name: "price".into(),
             known_ahead: true,
             offsets: vec![0, 4, 5],
             values: vec![9.0, 9.0, 8.0, 7.0, 3.0],
         };
-        let a = a.with_covariate(price).unwrap();
+        let a = a.with_covariate(price).expect("as written");
         let day = crate::freq::DAY;
-        let newer = Panel::from_series(Freq::DAILY, vec![("a".into(), 3 * day, vec![4.0])]).unwrap();
+        let newer =
+            Panel::from_series(Freq::DAILY, vec![("a".into(), 3 * day, vec![4.0])]).expect("as written");
         let plan = Covariate {
             name: "price".into(),
             known_ahead: true,
             offsets: vec![0, 2],
             values: vec![6.5, 6.0],
         };
-        let both = a.followed_by(&newer.with_covariate(plan).unwrap()).unwrap();
+        let both = a.followed_by(&newer.with_covariate(plan).expect("as written")).expect("as written");
         assert_eq!(both.series(0).y.len(), 4);
         assert!(both.series(0).y[2].is_nan());
         assert_eq!(both.series(0).y[3], 4.0);
         assert_eq!(both.series(1).y, &[5.0]);
-        assert_eq!(both.covariate("price").unwrap().of(0), &[9.0, 9.0, 8.0, 6.5, 6.0]);
-        let known = Panel::from_series(Freq::DAILY, vec![("a".into(), day, vec![4.0])]).unwrap();
-        assert!(both.followed_by(&known).unwrap_err().to_string().contains("`a` goes on at"));
-        let other = Panel::from_series(Freq::DAILY, vec![("c".into(), day, vec![4.0])]).unwrap();
-        assert!(both.followed_by(&other).unwrap_err().to_string().contains("`c`"));
+        assert_eq!(both.covariate("price").expect("as written").of(0), &[9.0, 9.0, 8.0, 6.5, 6.0]);
+        let known = Panel::from_series(Freq::DAILY, vec![("a".into(), day, vec![4.0])]).expect("as written");
+        assert!(both.followed_by(&known).expect_err("must fail").to_string().contains("`a` goes on at"));
+        let other = Panel::from_series(Freq::DAILY, vec![("c".into(), day, vec![4.0])]).expect("as written");
+        assert!(both.followed_by(&other).expect_err("must fail").to_string().contains("`c`"));
     }
 }

@@ -408,7 +408,7 @@ pub fn filled_at_least<'a>(
     }
 }
 
-fn never_negative(y: &[f64]) -> bool {
+pub(crate) fn never_negative(y: &[f64]) -> bool {
     y.iter().all(|v| v.is_nan() || *v >= 0.0)
 }
 

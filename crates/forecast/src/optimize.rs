@@ -100,7 +100,7 @@ pub(crate) fn least_squares<const N: usize>(
         let before = value;
         for _ in 0..8 {
             let free: Vec<usize> = (0..N)
-                .filter(|&i| !(x[i] <= low[i] && g[i] > 0.0) && !(x[i] >= high[i] && g[i] < 0.0))
+                .filter(|&i| !((x[i] <= low[i] && g[i] > 0.0) || (x[i] >= high[i] && g[i] < 0.0)))
                 .collect();
             let p = free.len();
             let mut a = vec![0.0; p * p];
@@ -127,7 +127,8 @@ pub(crate) fn least_squares<const N: usize>(
             damping *= 8.0;
         }
         // Nothing better, or no more than the last digits of a likelihood.
-        if !(before - value > 1e-8 * before) {
+        let gains = before - value > 1e-8 * before;
+        if !gains {
             break;
         }
     }

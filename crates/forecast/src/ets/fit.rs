@@ -318,7 +318,8 @@ impl<'a> Search<'a> {
             );
             gather(form, &layout, point, &mut x);
             let before = point.deviance;
-            if !(sums.squares > sums.n * 1e-24) {
+            let errs = sums.squares > sums.n * 1e-24;
+            if !errs {
                 return;
             }
             let (g, h) = (&slopes.g, &slopes.h);

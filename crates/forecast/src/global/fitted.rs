@@ -4,7 +4,7 @@ use super::history::History;
 use super::rows::{Members, Plan};
 use super::spread::Spread;
 use super::{ENTRY, Global};
-use crate::local::{FittedSeries, check_ahead, map_series};
+use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
 use crate::mean::FittedMean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -240,7 +240,7 @@ impl FittedForecaster for FittedGlobal {
         for i in 0..self.panel.len() {
             let s = self.panel.series(i);
             let m = &members.all[i];
-            let nonnegative = s.y.iter().all(|v| !(*v < 0.0));
+            let nonnegative = never_negative(s.y);
             let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
             let usual = FittedMean::of(s.y).predict(h);
             // What has never changed goes on, whatever others do.

@@ -36,7 +36,7 @@ mod history;
 mod rows;
 pub(crate) mod spread;
 
-use crate::local::{SEASON_LENGTH, map_series, season_of};
+use crate::local::{SEASON_LENGTH, map_series, never_negative, season_of};
 use crate::regression::CALENDAR;
 pub use fitted::FittedGlobal;
 use rows::{Members, Plan};
@@ -207,7 +207,7 @@ impl Global {
         let horizon = self.horizon_of(panel);
         let plan = Plan::new(panel, season, horizon, regions, self.by_series && CODES.contains(&panel.len()));
         let members = Members::new(&plan, panel, None);
-        let nonnegative = panel.iter().all(|s| s.y.iter().all(|v| !(*v < 0.0)));
+        let nonnegative = panel.iter().all(|s| never_negative(s.y));
         let (mut zeros, mut known) = (0.0, 0.0);
         for v in panel.iter().flat_map(|s| s.y).filter(|v| v.is_finite()) {
             zeros += f64::from(*v == 0.0);

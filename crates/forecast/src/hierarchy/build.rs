@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn leaves_may_lie_at_different_depths() {
-        let h = Hierarchy::from_parents(&[("n", "all"), ("z", "all"), ("a", "n"), ("b", "n")]).unwrap();
+        let h =
+            Hierarchy::from_parents(&[("n", "all"), ("z", "all"), ("a", "n"), ("b", "n")]).expect("a tree");
         assert_eq!(h.ids(), ["all", "n", "a", "b", "z"]);
         assert_eq!(h.members(1), [0, 1]);
         assert!(h.is_tree());

@@ -4,7 +4,7 @@ use super::ladder;
 use super::rows::{Layout, Member, Members, Reversion, median};
 use super::{ENTRY, Price, Trees};
 use crate::global::spread::Spread;
-use crate::local::{FittedSeries, check_ahead, map_series};
+use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
 use crate::mean::FittedMean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -227,7 +227,7 @@ impl FittedPrice {
         let (mut modes, mut chances) = (Vec::new(), Vec::new());
         for (i, said) in said.iter().enumerate() {
             let (s, m) = (self.panel.series(i), &members.all[i]);
-            let nonnegative = s.y.iter().all(|v| !(*v < 0.0));
+            let nonnegative = never_negative(s.y);
             let bound = |v: f64| if nonnegative { v.max(0.0) } else { v }.clamp(f64::MIN, f64::MAX);
             let usual = FittedMean::of(s.y).predict(h);
             let scale = m.scale(m.y.len());

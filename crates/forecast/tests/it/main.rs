@@ -1,6 +1,7 @@
 //! The tests of the crate as seen from outside, in one program.
 
 #![expect(clippy::print_stdout, reason = "tests say what they skipped and what they measured")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod arima;
 mod auto;
