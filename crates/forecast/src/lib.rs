@@ -28,6 +28,7 @@
 pub mod backtest;
 pub mod changepoint;
 pub mod conformal;
+mod draws;
 pub mod features;
 pub mod forecasting;
 pub mod hierarchy;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::calendar::CalendarTable;
 use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
+use tradewind_learn::ensemble::Member;
 use tradewind_learn::{FittedLearner, Matrix};
 
 /// Rows asked about at a time.
@@ -25,40 +26,13 @@ pub struct FittedGlobal {
     #[serde(with = "kept")]
     panel: Panel,
     pub(super) spread: Spread,
-    learner: String,
     /// The trees; absent when there was too little to learn from.
-    #[serde(with = "model")]
-    model: Option<Box<dyn FittedLearner>>,
+    model: Option<Member>,
 }
 
 impl std::fmt::Debug for FittedGlobal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FittedGlobal").field("params", &self.params).field("series", &self.panel.len()).finish_non_exhaustive()
-    }
-}
-
-/// Trees are saved with the name by which they are loaded.
-pub(crate) mod model {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-    use serde_json::Value;
-    use tradewind_learn::FittedLearner;
-
-    type Model = Option<Box<dyn FittedLearner>>;
-
-    pub(crate) fn serialize<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok, S::Error> {
-        model.as_ref().map(|m| m.save()).transpose().map_err(ser::Error::custom)?.serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
-        // The names are few and every saved model tells its own.
-        let Some(saved) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
-        for name in ["boosting", "random_forest", "extra_trees"] {
-            let entry = tradewind_learn::entry(name).map_err(de::Error::custom)?;
-            if let Ok(model) = (entry.load)(saved.clone()) {
-                return Ok(Some(model));
-            }
-        }
-        Err(de::Error::custom("the saved trees cannot be read"))
     }
 }
 
@@ -129,7 +103,6 @@ pub(crate) mod kept {
 impl FittedGlobal {
     pub(super) fn new(params: Global, plan: Plan, panel: &Panel, by_level: bool) -> Self {
         Self {
-            learner: params.learner.clone(),
             params,
             plan,
             by_level,
@@ -139,8 +112,7 @@ impl FittedGlobal {
         }
     }
 
-    pub(super) fn set_model(&mut self, learner: String, model: Box<dyn FittedLearner>) {
-        self.learner = learner;
+    pub(super) fn set_model(&mut self, model: Member) {
         self.model = Some(model);
     }
 
@@ -165,7 +137,7 @@ impl FittedGlobal {
 
     /// How much each column served the trees, in the order of [`FittedGlobal::feature_names`].
     pub fn importance(&self) -> Option<Vec<f64>> {
-        self.model.as_ref()?.importance()
+        self.model.as_ref()?.model.importance()
     }
 
     /// What the values of a series are divided by at place `o`.
@@ -213,7 +185,14 @@ impl FittedGlobal {
             })?;
             let (x, scales): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
             let x = Matrix::new(n * horizon, width, x.concat())?;
-            let said = run.install(|| model.predict(&x))?.column(0);
+            let said = run.install(|| model.predict(&x))?;
+            if said.n_cols() != 1 {
+                return Err(Error::Invalid(format!(
+                    "the saved trees give {} answers a row, not one; they are not those of a global model",
+                    said.n_cols()
+                )));
+            }
+            let said = said.column(0);
             for (part, scale) in said.chunks_exact(horizon).zip(scales) {
                 out.push(part.iter().map(|v| v * scale).collect());
             }
@@ -233,7 +212,7 @@ impl FittedForecaster for FittedGlobal {
         let mut out = Forecast::new(self.name(), self.plan.freq, h, ahead.quantiles);
         let members = Members::new(&self.plan, &self.panel, ahead.future);
         let said = match &self.model {
-            Some(model) => Some(self.answers(run, model.as_ref(), &members, h)?),
+            Some(model) => Some(self.answers(run, model.model.as_ref(), &members, h)?),
             None => None,
         };
         let levels = out.levels().to_vec();

@@ -36,6 +36,7 @@ mod history;
 mod rows;
 pub(crate) mod spread;
 
+use crate::draws::{mix, unit};
 use crate::local::{SEASON_LENGTH, map_series, never_negative, season_of};
 use crate::regression::CALENDAR;
 pub use fitted::FittedGlobal;
@@ -48,6 +49,7 @@ use tradewind_core::freq::Unit;
 use tradewind_core::{
     Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Params, Result, Run,
 };
+use tradewind_learn::ensemble::Member;
 use tradewind_learn::{Dataset, Matrix, Task};
 
 /// The catalogue entry.
@@ -314,7 +316,7 @@ impl Global {
             errors.add(aside.ahead[k], f * aside.scale[k], aside.y[k] * aside.scale[k], aside.level[k]);
         }
         fitted.spread = errors.finish();
-        fitted.set_model(self.learner.clone(), model);
+        fitted.set_model(Member { name: self.learner.clone(), model });
         Ok(fitted)
     }
 }
@@ -327,19 +329,6 @@ struct Rows {
     scale: Vec<f64>,
     ahead: Vec<usize>,
     level: Vec<f64>,
-}
-
-/// A number that looks random of another.
-fn mix(v: u64) -> u64 {
-    let mut z = v.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// From 0 up to 1.
-fn unit(v: u64) -> f64 {
-    (v >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 impl Forecaster for Global {

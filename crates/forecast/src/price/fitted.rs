@@ -133,11 +133,14 @@ impl FittedPrice {
                 }
             }
             let level = match &self.trees.level {
-                Some(model) => model.predict(&Matrix::new(horizon, width, x)?)?.column(0),
+                Some(trees) => answer(&trees.model.predict(&Matrix::new(horizon, width, x)?)?, 1)?,
                 None => Vec::new(),
             };
             let chances = match &self.trees.ladder {
-                Some(model) if !points.is_empty() => model.predict(&Matrix::new(horizon * points.len(), ladder_width, rungs)?)?.column(1),
+                Some(trees) if !points.is_empty() => {
+                    let rungs = Matrix::new(horizon * points.len(), ladder_width, rungs)?;
+                    answer(&trees.model.predict(&rungs)?, 2)?
+                }
                 _ => Vec::new(),
             };
             Ok((1..=horizon)
@@ -268,5 +271,16 @@ impl FittedForecaster for FittedPrice {
 
     fn save(&self) -> Result<Value> {
         serde_json::to_value(self).map_err(|source| Error::Saved { what: ENTRY.name.to_owned(), source })
+    }
+}
+
+/// The last of `width` columns. Fails where a saved model answers otherwise.
+fn answer(said: &Matrix, width: usize) -> Result<Vec<f64>> {
+    match said.n_cols() == width {
+        true => Ok(said.column(width - 1)),
+        false => Err(Error::Invalid(format!(
+            "the saved trees give {} answers a row, not {width}; they are not those of a price model",
+            said.n_cols()
+        ))),
     }
 }

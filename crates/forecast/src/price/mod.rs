@@ -41,6 +41,7 @@ mod fitted;
 mod ladder;
 mod rows;
 
+use crate::draws::{mix, unit};
 use crate::local::map_series;
 pub use fitted::{FittedPrice, PriceForecast};
 use rows::{Layout, Members, Reversion};
@@ -50,7 +51,8 @@ use tradewind_core::freq::Unit;
 use tradewind_core::{
     Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Result, Run,
 };
-use tradewind_learn::{ColumnKind, Dataset, FittedLearner, Matrix, Task};
+use tradewind_learn::ensemble::Member;
+use tradewind_learn::{ColumnKind, Dataset, Matrix, Task};
 
 /// The catalogue entry.
 pub const ENTRY: ForecasterEntry = ForecasterEntry {
@@ -117,6 +119,8 @@ impl Default for Price {
     }
 }
 
+/// The trees of both tables.
+const LEARNER: &str = "boosting";
 /// Values known before a row is worth learning from.
 const WARM_UP: usize = 8;
 /// Fewest rows from which trees are learnt.
@@ -131,10 +135,8 @@ const HELD_OUT: usize = 3;
 /// Both models of trees; absent when there was too little to learn from.
 #[derive(Default, Serialize, Deserialize)]
 struct Trees {
-    #[serde(with = "crate::global::fitted::model")]
-    level: Option<Box<dyn FittedLearner>>,
-    #[serde(with = "crate::global::fitted::model")]
-    ladder: Option<Box<dyn FittedLearner>>,
+    level: Option<Member>,
+    ladder: Option<Member>,
 }
 
 impl Price {
@@ -152,7 +154,7 @@ impl Price {
             "n_leaves": self.n_leaves, "min_child_samples": self.min_child_samples, "feature_fraction": 0.5,
             "sampling": "bagging", "bagging_fraction": 0.7, "l2": 1.0, "cat_smooth": 20.0, "cat_l2": 20.0,
         });
-        tradewind_learn::entry("boosting")?.learner(task, &made.as_object().cloned().unwrap_or_default())
+        tradewind_learn::entry(LEARNER)?.learner(task, &made.as_object().cloned().unwrap_or_default())
     }
 
     /// Learns both models from the values up to `held` steps before each series' end.
@@ -204,13 +206,15 @@ impl Price {
             let (names, categories) = layout.names();
             let kinds = categories.iter().map(|c| if *c { ColumnKind::Category } else { ColumnKind::Number }).collect();
             let data = Dataset::with_missing(Matrix::new(y.len(), names.len(), x)?, y, names)?.with_kinds(kinds)?;
-            out.level = Some(self.learner(Task::Regression, "absolute")?.fit(run, &data)?);
+            let model = self.learner(Task::Regression, "absolute")?.fit(run, &data)?;
+            out.level = Some(Member { name: LEARNER.into(), model });
         }
         let hits = hit.iter().filter(|h| **h > 0.5).count();
         if hit.len() >= ROWS_MIN && hits > 0 && hits < hit.len() {
             let names = ladder::names(&layout.covariates);
             let data = Dataset::with_missing(Matrix::new(hit.len(), names.len(), points)?, hit, names)?;
-            out.ladder = Some(self.learner(Task::Binary, "auto")?.fit(run, &data)?);
+            let model = self.learner(Task::Binary, "auto")?.fit(run, &data)?;
+            out.ladder = Some(Member { name: LEARNER.into(), model });
         }
         Ok(out)
     }
@@ -274,19 +278,6 @@ struct Table {
     y: Vec<f64>,
     ladder: Vec<f64>,
     hit: Vec<f64>,
-}
-
-/// A number that looks random of another.
-fn mix(v: u64) -> u64 {
-    let mut z = v.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// From 0 up to 1.
-fn unit(v: u64) -> f64 {
-    (v >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 impl Forecaster for Price {
