@@ -1,7 +1,8 @@
 //! A fitted price model: the trees, the weights of the answers, and each series' history to ask them about.
 
 use super::ladder;
-use super::rows::{Layout, Member, Members, Reversion, median};
+use super::reversion::Reversion;
+use super::rows::{Layout, Member, Members, median};
 use super::{ENTRY, Price, Trees};
 use crate::global::spread::Spread;
 use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
@@ -9,16 +10,19 @@ use crate::mean::FittedMean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
-use tradewind_learn::Matrix;
+use tradewind_learn::ensemble::Greedy;
+use tradewind_learn::{Matrix, Measure, Task};
 
-/// How many answers are mixed: median, way back, trees, ladder.
-const ANSWERS: usize = 4;
-/// Weights are tried in steps of one over this.
-const PARTS: usize = 10;
+/// How many answers are mixed: median, way back, trees, the ladder's median and that of sharpened chances, its likeliest.
+const ANSWERS: usize = 6;
+/// Chances are raised to this power where they are sharpened: each point of the ladder was judged for itself.
+const SHARPER: f64 = 2.0;
+/// Weights are parts of one over this.
+const PARTS: usize = 20;
 /// Held-out steps that decide the weights at most.
 const WEIGHED_MAX: usize = 40_000;
 /// Weights when nothing could be held out.
-const USUAL_WEIGHTS: [f64; ANSWERS] = [1.0, 0.0, 0.0, 0.0];
+const USUAL_WEIGHTS: [f64; ANSWERS] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
 
 /// What [`Price`] has learnt of a panel.
 #[derive(Serialize, Deserialize)]
@@ -102,16 +106,16 @@ impl FittedPrice {
         &self.params
     }
 
-    /// The shares of the median of eight, the way back to the usual level, the trees and the ladder's median; their sum
-    /// is 1.
-    pub fn weights(&self) -> [f64; 4] {
+    /// The shares of the median of eight, the way back to the usual level, the trees, the ladder's median, that of its
+    /// sharpened chances, and its likeliest point; their sum is 1.
+    pub fn weights(&self) -> [f64; 6] {
         self.weights
     }
 
     /// What is said of the steps 1 to `horizon` after the first `o(series)` steps of every series with known values.
     fn say(&self, run: &Run, members: &Members, horizon: usize, o: impl Fn(&Member) -> usize + Sync) -> Result<Vec<Vec<Said>>> {
         let width = self.layout.names().0.len();
-        let ladder_width = ladder::names(&self.layout.covariates).len();
+        let ladder_width = ladder::names(&self.layout).0.len();
         map_series(run, ENTRY.name, members.all.len(), |i| {
             let m = &members.all[i];
             let o = o(m);
@@ -146,19 +150,24 @@ impl FittedPrice {
             Ok((1..=horizon)
                 .map(|ahead| {
                     let usual = anchor.clamp(low, high);
-                    let back = within(self.reversion.at(m, &self.layout, o, ahead));
+                    let back = within(self.reversion.at(members, i, o, ahead));
                     let back = if back.is_finite() { back } else { usual };
                     let trees = level.get(ahead - 1).map_or(usual, |f| within(anchor + f * scale));
                     let trees = if trees.is_finite() { trees } else { usual };
                     let chances = chances.get((ahead - 1) * points.len()..ahead * points.len()).unwrap_or(&[]);
                     let total: f64 = chances.iter().sum();
                     let best = (0..chances.len()).max_by(|a, b| chances[*a].total_cmp(&chances[*b]).then(b.cmp(a)));
-                    let (middle, mode, chance) = match best {
-                        Some(k) if total > 0.0 => (ladder::middle(&points, chances), points[k].price, chances[k].min(1.0)),
-                        _ => (usual, *last, 0.0),
+                    let finite = |v: f64| if v.is_finite() { v } else { usual };
+                    let sharper: Vec<f64> = chances.iter().map(|c| c.powf(SHARPER)).collect();
+                    let (of_ladder, mode, chance) = match best {
+                        Some(k) if total > 0.0 => {
+                            let middles = [chances, &sharper].map(|c| finite(ladder::middle(&points, c)));
+                            ([middles[0], middles[1], points[k].price], points[k].price, chances[k].min(1.0))
+                        }
+                        _ => ([usual; 3], *last, 0.0),
                     };
-                    let middle = if middle.is_finite() { middle } else { usual };
-                    Said { answers: [usual, back, trees, middle], mode, chance }
+                    let [middle, sharp, likeliest] = of_ladder;
+                    Said { answers: [usual, back, trees, middle, sharp, likeliest], mode, chance }
                 })
                 .collect())
         })?
@@ -189,28 +198,23 @@ impl FittedPrice {
         let used: Vec<&(usize, f64, f64, Said)> = cases.iter().step_by(every).collect();
         let unit = median(&cases.iter().map(|c| c.2).collect::<Vec<f64>>());
         let fair = |scale: f64| if scale > 20.0 * unit || scale * 20.0 < unit { scale } else { unit };
-        let mut best = (f64::INFINITY, USUAL_WEIGHTS);
-        for a in 0..=PARTS {
-            for b in 0..=PARTS - a {
-                for c in 0..=PARTS - a - b {
-                    let weights = [a, b, c, PARTS - a - b - c].map(|w| w as f64 / PARTS as f64);
-                    if (self.trees.level.is_none() && c > 0) || (self.trees.ladder.is_none() && weights[3] > 0.0) {
-                        continue;
-                    }
-                    let sum: f64 = used
-                        .iter()
-                        .map(|(_, y, scale, s)| {
-                            let f: f64 = weights.iter().zip(s.answers).map(|(w, v)| w * v).sum();
-                            ((y - f) / fair(*scale)).abs().min(1e6)
-                        })
-                        .sum();
-                    if sum < best.0 {
-                        best = (sum, weights);
-                    }
-                }
-            }
+        let truth: Vec<f64> = used.iter().map(|c| c.1 / fair(c.2)).collect();
+        let usable = |k: usize| match k {
+            2 => self.trees.level.is_some(),
+            3.. => self.trees.ladder.is_some(),
+            _ => true,
+        };
+        let members: Vec<usize> = (0..ANSWERS).filter(|k| usable(*k)).collect();
+        let answers: Vec<Matrix> = members
+            .iter()
+            .map(|k| Matrix::new(used.len(), 1, used.iter().map(|c| c.3.answers[*k] / fair(c.2)).collect()))
+            .collect::<Result<_>>()?;
+        let greedy = Greedy { n_rounds: PARTS, n_bags: 1, bag_share: 1.0 };
+        let chosen = greedy.choose(run, Task::Regression, Measure::Mae, &answers, &truth, None)?;
+        self.weights = [0.0; ANSWERS];
+        for (k, w) in members.iter().zip(chosen.weights) {
+            self.weights[*k] = w;
         }
-        self.weights = best.1;
         let mut errors = Spread::builder(self.horizon);
         for (ahead, y, scale, said) in &cases {
             errors.add(*ahead, self.mixed(said), *y, *scale);

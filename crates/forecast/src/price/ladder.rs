@@ -1,6 +1,7 @@
 //! The ladder of a price: the points on which it stood, and what tells on which it will stand.
 
-use super::rows::{Members, commonest};
+use super::reversion::Reversion;
+use super::rows::{Layout, Members, commonest};
 
 /// Known values that are looked back on.
 const BACK: usize = 52;
@@ -57,7 +58,7 @@ pub(super) fn points(members: &Members, i: usize, o: usize) -> Vec<Point> {
 }
 
 /// The names of the columns of [`rows`].
-pub(super) fn names(covariates: &[String]) -> Vec<String> {
+pub(super) fn names(layout: &Layout) -> (Vec<String>, Vec<bool>) {
     let mut names: Vec<String> = [
         "to_level", "to_last", "to_commonest", "to_anchor", "weight", "rank", "share_4", "share_8", "share_26", "since",
         "is_last", "unchanged", "points", "followed", "steps_ahead", "group_share", "alike_share", "to_alike", "is_alike",
@@ -65,8 +66,13 @@ pub(super) fn names(covariates: &[String]) -> Vec<String> {
     ]
     .map(String::from)
     .to_vec();
-    names.extend(covariates.iter().flat_map(|c| [format!("{c}:now"), format!("{c}:at_origin"), format!("{c}:before")]));
-    names
+    names.extend(layout.covariates.iter().flat_map(|c| [format!("{c}:now"), format!("{c}:at_origin"), format!("{c}:before")]));
+    names.extend(layout.names_of_groups());
+    names.push("to_reversion".into());
+    let mut categories = vec![false; names.len()];
+    names.extend(layout.groupings.iter().cloned());
+    categories.resize(names.len(), true);
+    (names, categories)
 }
 
 /// Appends one row for each point.
@@ -92,6 +98,9 @@ pub(super) fn rows(members: &Members, i: usize, o: usize, ahead: usize, points: 
     };
     // Where the price went from where it is now, as often as it stood there.
     let later: Vec<f64> = (0..rungs.len()).filter(|k| rungs[*k] == *last_rung).filter_map(|k| rungs.get(k + ahead).copied()).collect();
+    let mut of_groups = Vec::new();
+    members.of_groups(i, o, t, &mut of_groups);
+    let back = Reversion::USUAL.at(members, i, o, ahead);
     let from = out.len();
     for (rank, p) in points.iter().enumerate() {
         let followed = later.iter().filter(|r| **r == p.rung).count() as f64 / later.len() as f64;
@@ -121,6 +130,9 @@ pub(super) fn rows(members: &Members, i: usize, o: usize, ahead: usize, points: 
             past.len() as f64,
         ]);
         m.plan(o, t, out);
+        out.extend(&of_groups);
+        out.push(p.price / back);
+        out.extend(members.codes(i));
     }
     out[from..].iter_mut().filter(|v| v.is_infinite()).for_each(|v| *v = f64::NAN);
 }

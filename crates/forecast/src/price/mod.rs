@@ -1,13 +1,15 @@
 //! Prices: which they will be, and on which point of its own ladder each will most likely stand.
 //!
-//! Prices move in steps, between a regular price and promotional ones. Four answers are formed of each step ahead and
-//! mixed by weights that served best on the last `3 × horizon` steps held out:
+//! Prices move in steps, between a regular price and promotional ones. Six answers are formed of each step ahead and
+//! mixed by weights that served best on the last `6 × horizon` steps held out:
 //!
 //! - the median of the last eight prices;
-//! - the way back from the present level to the usual one, with the season of a year ago;
+//! - the way back from the present level to the usual one, that of the group whose members move together and the series'
+//!   own within it, with the season of a year ago;
 //! - boosted trees over all series, by absolute error: levels, promotion depth and how long ago, the state of the plan
-//!   (columns known ahead) with the prices under the same state, the group's movement;
-//! - the median of the ladder: boosted trees give each price point a chance to be the next price.
+//!   (columns known ahead) with the prices under the same state, the groups' movements and last reductions;
+//! - of the ladder, where boosted trees give each price point a chance to be the next price: the median, the median of
+//!   the chances sharpened, and the likeliest point.
 //!
 //! The mean of the [`Forecast`](tradewind_core::Forecast) is that mixture. The likeliest point of the ladder is told by
 //! [`FittedPrice::modes`]. Columns known ahead are the promotion plan: what is above zero counts as on.
@@ -39,12 +41,14 @@
 
 mod fitted;
 mod ladder;
+mod reversion;
 mod rows;
 
 use crate::draws::{mix, unit};
 use crate::local::map_series;
 pub use fitted::{FittedPrice, PriceForecast};
-use rows::{Layout, Members, Reversion};
+use reversion::{Reversion, Standing};
+use rows::{Layout, Members};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tradewind_core::freq::Unit;
@@ -129,8 +133,12 @@ const ROWS_MIN: usize = 200;
 const LADDER_SHARE: f64 = 0.3;
 /// Most origins that are drawn for one value.
 const ORIGINS: usize = 4;
+/// Shares that may be left of a way back after a step.
+const KEEPS: [f64; 7] = [1.0, 0.97, 0.94, 0.9, 0.86, 0.8, 0.65];
+/// What a value may weigh less in the present level than the one after it.
+const FADES: [f64; 2] = [0.35, 0.7];
 /// Horizons held out for the weights and quantiles.
-const HELD_OUT: usize = 3;
+const HELD_OUT: usize = 6;
 
 /// Both models of trees; absent when there was too little to learn from.
 #[derive(Default, Serialize, Deserialize)]
@@ -204,15 +212,14 @@ impl Price {
         let mut out = Trees::default();
         if y.len() >= ROWS_MIN {
             let (names, categories) = layout.names();
-            let kinds = categories.iter().map(|c| if *c { ColumnKind::Category } else { ColumnKind::Number }).collect();
-            let data = Dataset::with_missing(Matrix::new(y.len(), names.len(), x)?, y, names)?.with_kinds(kinds)?;
+            let data = Dataset::with_missing(Matrix::new(y.len(), names.len(), x)?, y, names)?.with_kinds(kinds(&categories))?;
             let model = self.learner(Task::Regression, "absolute")?.fit(run, &data)?;
             out.level = Some(Member { name: LEARNER.into(), model });
         }
         let hits = hit.iter().filter(|h| **h > 0.5).count();
         if hit.len() >= ROWS_MIN && hits > 0 && hits < hit.len() {
-            let names = ladder::names(&layout.covariates);
-            let data = Dataset::with_missing(Matrix::new(hit.len(), names.len(), points)?, hit, names)?;
+            let (names, categories) = ladder::names(layout);
+            let data = Dataset::with_missing(Matrix::new(hit.len(), names.len(), points)?, hit, names)?.with_kinds(kinds(&categories))?;
             let model = self.learner(Task::Binary, "auto")?.fit(run, &data)?;
             out.ladder = Some(Member { name: LEARNER.into(), model });
         }
@@ -241,11 +248,17 @@ impl Price {
     fn reversion(&self, run: &Run, members: &Members, horizon: usize) -> Result<Reversion> {
         let year = if members.layout.year > 0 { members.layout.year } else { 8 * horizon };
         let gap = horizon.div_ceil(2);
-        let choices: Vec<Reversion> = [1.0, 0.97, 0.95, 0.92, 0.88, 0.8, 0.65]
-            .iter()
-            .flat_map(|keep| [0.0, 0.25, 0.5, 0.75].map(|season| Reversion { keep: *keep, season }))
-            .filter(|r| members.layout.year > 0 || r.season == 0.0)
-            .collect();
+        let seasons: &[f64] = if members.layout.year > 0 { &[0.0, 0.25, 0.5, 0.75] } else { &[0.0] };
+        let mut choices = Vec::new();
+        for (fade, grouping) in FADES.iter().flat_map(|f| std::iter::once(None).chain((0..members.n_groupings()).map(Some)).map(move |g| (*f, g))) {
+            for (season, keep) in seasons.iter().flat_map(|s| KEEPS.map(|k| (*s, k))) {
+                let of = |keep_group| Reversion { keep, season, grouping, keep_group, fade };
+                match grouping {
+                    None => choices.push(of(1.0)),
+                    Some(_) => choices.extend(KEEPS.map(of)),
+                }
+            }
+        }
         // Of very many series some tell as much as all.
         let every = members.all.len().div_ceil(400).max(1);
         let sums = map_series(&run.quiet(), ENTRY.name, members.all.len(), |i| {
@@ -256,10 +269,15 @@ impl Price {
             for back in (horizon..=year).step_by(gap) {
                 let Some(o) = m.y.len().checked_sub(back).filter(|o| m.count(*o) >= WARM_UP) else { continue };
                 let scale = m.scale(o);
-                for ahead in (1..=horizon).step_by(horizon.div_ceil(6)) {
-                    let y = m.y[o + ahead - 1];
-                    for (sum, r) in sums.iter_mut().zip(&choices) {
-                        let off = ((y - r.at(m, &members.layout, o, ahead)) / scale).abs();
+                let steps: Vec<usize> = (1..=horizon).step_by(horizon.div_ceil(6)).collect();
+                let seasons: Vec<(f64, f64)> = steps.iter().map(|ahead| Reversion::seasons(members, i, o, *ahead)).collect();
+                let mut standing: Option<(Option<usize>, f64, Standing)> = None;
+                for (sum, r) in sums.iter_mut().zip(&choices) {
+                    let known = standing.filter(|s| s.0 == r.grouping && s.1 == r.fade);
+                    let at = known.map_or_else(|| Standing::of(members, i, o, r.grouping, r.fade), |s| s.2);
+                    standing = Some((r.grouping, r.fade, at));
+                    for (ahead, season) in steps.iter().zip(&seasons) {
+                        let off = ((m.y[o + ahead - 1] - r.from(at, *season, *ahead)) / scale).abs();
                         *sum += if off.is_finite() { off.min(1e6) } else { 0.0 };
                     }
                 }
@@ -270,6 +288,10 @@ impl Price {
         let best = (0..choices.len()).map(|k| (total(k), k)).min_by(|a, b| a.0.total_cmp(&b.0));
         Ok(best.filter(|b| b.0 > 0.0).map_or(Reversion::USUAL, |b| choices[b.1]))
     }
+}
+
+fn kinds(categories: &[bool]) -> Vec<ColumnKind> {
+    categories.iter().map(|c| if *c { ColumnKind::Category } else { ColumnKind::Number }).collect()
 }
 
 #[derive(Default)]

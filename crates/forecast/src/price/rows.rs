@@ -1,5 +1,6 @@
 //! What is known of prices at an origin: levels, points of the ladder, promotions, groups, and the plan of a step.
 
+use super::reversion::Reversion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tradewind_core::{Covariate, Panel, StaticValues};
@@ -61,6 +62,19 @@ impl Layout {
         (price / self.tick).round()
     }
 
+    /// The names of what [`Members::of_groups`] appends.
+    pub(super) fn names_of_groups(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for g in std::iter::once("all").chain(self.groupings.iter().map(String::as_str)) {
+            names.extend(["last", "mean", "since_reduced"].map(|k| format!("{g}:{k}")));
+            names.extend(self.covariates.iter().map(|c| format!("{g}:{c}")));
+            if !self.covariates.is_empty() {
+                names.push(format!("{g}:alike"));
+            }
+        }
+        names
+    }
+
     pub(super) fn names(&self) -> (Vec<String>, Vec<bool>) {
         let mut names: Vec<String> = (1..=LASTS).map(|k| format!("last_{k}")).collect();
         for w in WINDOWS {
@@ -77,13 +91,7 @@ impl Layout {
         for c in &self.covariates {
             names.extend(["now", "before", "after", "at_origin"].map(|k| format!("{c}:{k}")));
         }
-        for g in std::iter::once("all").chain(self.groupings.iter().map(String::as_str)) {
-            names.extend(["last", "mean"].map(|k| format!("{g}:{k}")));
-            names.extend(self.covariates.iter().map(|c| format!("{g}:{c}")));
-            if !self.covariates.is_empty() {
-                names.push(format!("{g}:alike"));
-            }
-        }
+        names.extend(self.names_of_groups());
         let mut kinds = vec![false; names.len()];
         for g in &self.groupings {
             names.push(g.clone());
@@ -106,7 +114,7 @@ pub(super) struct Member {
     /// For each known value the median of the last ones up to it.
     levels: Vec<f64>,
     /// Steps since the panel's first stamp.
-    begin: usize,
+    pub(super) begin: usize,
     covariates: Vec<Vec<f64>>,
     groups: Vec<usize>,
     code: usize,
@@ -117,6 +125,10 @@ pub(super) struct Member {
 struct Group {
     /// Mean price in units of each series' level.
     ratio: Vec<f64>,
+    /// Mean of the latest known prices of those that have begun.
+    path: Vec<f64>,
+    /// Steps since the group last was reduced as a whole.
+    since_reduced: Vec<f64>,
     /// Means of columns known ahead.
     covariates: Vec<Vec<f64>>,
     /// By state of promotion: step and mean price in units of the levels before it.
@@ -207,33 +219,10 @@ impl Member {
     }
 
     /// How far the price around step `t` lay from the year around it, a year before; `end` is the first step not known.
-    fn season(&self, t: i64, year: usize, end: usize) -> f64 {
+    pub(super) fn season(&self, t: i64, year: usize, end: usize) -> f64 {
         let (t, half) = (t - year as i64, year as i64 / 2);
         let off = self.between(t - 2, (t + 3).min(end as i64)) - self.between(t - half, (t + half).min(end as i64));
         if off.is_finite() { off } else { 0.0 }
-    }
-}
-
-/// Back from the present level to the usual one, and how much of the season is taken along.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Reversion {
-    pub(super) keep: f64,
-    pub(super) season: f64,
-}
-
-impl Reversion {
-    pub(super) const USUAL: Self = Self { keep: 0.9, season: 0.5 };
-
-    pub(super) fn at(self, m: &Member, layout: &Layout, o: usize, ahead: usize) -> f64 {
-        let far = mean(&m.last(o, if layout.year > 0 { 2 * layout.year } else { 104 }));
-        let near = mean(&m.last(o, 4));
-        let kept = self.keep.powi(ahead as i32);
-        let mut out = far + kept * (near - far);
-        if layout.year > 0 && self.season > 0.0 {
-            let (then, now) = ((o + ahead - 1) as i64, o as i64 - 1);
-            out += self.season * (m.season(then, layout.year, o) - kept * m.season(now, layout.year, o));
-        }
-        out
     }
 }
 
@@ -302,6 +291,40 @@ impl Members {
         self.groups[g][m.groups[g]].rungs.get((m.begin + o).checked_sub(1)?)
     }
 
+    /// The mean path of the group of series `i` in a grouping, since the panel's first stamp.
+    pub(super) fn path(&self, grouping: usize, i: usize) -> &[f64] {
+        self.groups.get(grouping).and_then(|g| g.get(self.all[i].groups[grouping])).map_or(&[], |g| &g.path)
+    }
+
+    /// How many groupings there are, all series together being the first.
+    pub(super) fn n_groupings(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The groups of series `i` in all groupings but that of all series.
+    pub(super) fn codes(&self, i: usize) -> impl Iterator<Item = f64> + '_ {
+        self.all[i].groups[1..].iter().map(|g| *g as f64)
+    }
+
+    /// Appends what the groups of series `i` did before step `o`, and what is planned for them at step `t`.
+    pub(super) fn of_groups(&self, i: usize, o: usize, t: usize, out: &mut Vec<f64>) {
+        let m = &self.all[i];
+        let state = m.state(t);
+        let (end, at) = (m.begin + o, m.begin + t);
+        for (g, kinds) in self.groups.iter().enumerate() {
+            let group = &kinds[m.groups[g]];
+            let of = |values: &[f64], back: usize| end.checked_sub(back).and_then(|t| values.get(t)).copied().unwrap_or(f64::NAN);
+            let near: Vec<f64> = (1..=4).map(|k| of(&group.ratio, k)).filter(|v| v.is_finite()).collect();
+            out.extend([of(&group.ratio, 1), mean(&near), of(&group.since_reduced, 1)]);
+            out.extend(group.covariates.iter().map(|c| c.get(at).copied().unwrap_or(f64::NAN)));
+            if !self.layout.covariates.is_empty() {
+                let alike = group.alike.get(&state).map_or(&[][..], |a| &a[..a.partition_point(|(t, _)| *t < end)]);
+                let near: Vec<f64> = alike[alike.len().saturating_sub(4)..].iter().map(|a| a.1).collect();
+                out.push(mean(&near));
+            }
+        }
+    }
+
     /// Appends the row of the step `ahead` places after the first `o` steps of series `i`.
     pub(super) fn row(&self, i: usize, o: usize, ahead: usize, out: &mut Vec<f64>) {
         let m = &self.all[i];
@@ -343,7 +366,7 @@ impl Members {
             let end = o as i64;
             out.extend([
                 ((m.begin + t) % layout.year) as f64,
-                by(Reversion::USUAL.at(m, layout, o, ahead)),
+                by(Reversion::USUAL.at(self, i, o, ahead)),
                 by(m.between(then, (then + 1).min(end))),
                 by(m.between(then - 2, (then + 3).min(end))),
             ]);
@@ -364,20 +387,8 @@ impl Members {
             let at = |t: Option<usize>| t.and_then(|t| c.get(t)).copied().unwrap_or(f64::NAN);
             out.extend([at(Some(t)), at(t.checked_sub(1)), at(Some(t + 1)), at(o.checked_sub(1))]);
         }
-        let (end, at) = (m.begin + o, m.begin + t);
-        for (g, kinds) in self.groups.iter().enumerate() {
-            let group = &kinds[m.groups[g]];
-            let ratio = |back: usize| end.checked_sub(back).and_then(|t| group.ratio.get(t)).copied().unwrap_or(f64::NAN);
-            let near: Vec<f64> = (1..=4).map(ratio).filter(|v| v.is_finite()).collect();
-            out.extend([ratio(1), mean(&near)]);
-            out.extend(group.covariates.iter().map(|c| c.get(at).copied().unwrap_or(f64::NAN)));
-            if !layout.covariates.is_empty() {
-                let alike = group.alike.get(&state).map_or(&[][..], |a| &a[..a.partition_point(|(t, _)| *t < end)]);
-                let near: Vec<f64> = alike[alike.len().saturating_sub(4)..].iter().map(|a| a.1).collect();
-                out.push(mean(&near));
-            }
-        }
-        out.extend(m.groups[1..].iter().map(|g| *g as f64));
+        self.of_groups(i, o, t, out);
+        out.extend(self.codes(i));
         if layout.by_series {
             out.push(m.code as f64);
         }
@@ -408,7 +419,13 @@ impl Group {
                 to[t].1 += 1.0;
             }
         };
+        let mut latest: Vec<(f64, f64)> = Vec::new();
         for m in members {
+            let mut last = f64::NAN;
+            for (t, y) in m.y.iter().enumerate() {
+                last = if y.is_finite() { *y } else { last };
+                add(&mut latest, m.begin + t, last);
+            }
             for (k, t) in m.known.iter().enumerate() {
                 let level = if m.levels[k].abs() > 0.0 { m.levels[k].abs() } else { 1.0 };
                 let ratio = m.y[*t] / level;
@@ -428,8 +445,16 @@ impl Group {
             }
         }
         let means = |v: Vec<(f64, f64)>| v.into_iter().map(|(s, n)| s / n).collect::<Vec<f64>>();
+        let ratio = means(sums);
+        let mut since = 60.0_f64;
+        let since_reduced = ratio.iter().map(|r| {
+            since = if *r < REDUCED { 0.0 } else { (since + 1.0).min(60.0) };
+            since
+        });
         Self {
-            ratio: means(sums),
+            since_reduced: since_reduced.collect(),
+            path: means(latest),
+            ratio,
             covariates: columns.into_iter().map(means).collect(),
             alike: alike.into_iter().map(|(s, c)| (s, c.into_iter().map(|(t, (s, n))| (t, s / n)).collect())).collect(),
             rungs,
