@@ -69,6 +69,60 @@ fn weights_sum_to_one_and_favour_the_better() {
     }
 }
 
+/// Series that return to a level of their own: the mean is near the best, and what is stacked is about as good.
+#[test]
+fn stacked_weights_are_those_of_the_class() {
+    let mut dice = Dice(5);
+    let series = (0..60)
+        .map(|i| {
+            let mut level = 200.0;
+            let y = (0..120)
+                .map(|_| {
+                    let e = 10.0 * dice.normal();
+                    level += 0.15 * e + 0.2 * (200.0 - level);
+                    level + e
+                })
+                .collect();
+            (format!("s{i:02}"), 0, y)
+        })
+        .collect();
+    let whole: Panel = Panel::from_series(Freq::DAILY, series).expect("distinct");
+    let panel = whole.as_of(whole.series(0).ds(113));
+    let run = Run::new(0);
+    let off = |model: &dyn FittedForecaster| {
+        let said = model.predict(&run, &Ahead::new(6, &[])).expect("forecasts");
+        (0..60)
+            .flat_map(|i| {
+                said.mean(i)
+                    .iter()
+                    .zip(&whole.series(i).y[114..])
+                    .map(|(f, y)| (f - y).powi(2))
+                    .collect::<Vec<f64>>()
+            })
+            .sum::<f64>()
+    };
+    for combine in [Combine::Stacking, Combine::Greedy] {
+        let auto = Auto {
+            pool: "naive, mean, drift".into(),
+            origins: 8,
+            combine,
+            horizon: Some(6),
+            ..Auto::default()
+        };
+        let fitted = fit(auto, &panel);
+        let picks = fitted.picks(0);
+        assert_eq!(picks, fitted.picks(59), "the class has one set of weights");
+        assert!((picks.iter().map(|p| p.weight).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert_eq!(picks[0].model, "mean", "{picks:?}");
+        for name in ["naive", "drift"] {
+            let alone = (entry(name).expect("there").build)(&Params::new()).expect("builds");
+            assert!(off(&fitted) < off(&*alone.fit(&run, &panel).expect("fits")), "{name} {combine:?}");
+        }
+        let mean = (entry("mean").expect("there").build)(&Params::new()).expect("builds");
+        assert!(off(&fitted) < 1.02 * off(&*mean.fit(&run, &panel).expect("fits")), "{combine:?}");
+    }
+}
+
 #[test]
 fn a_combination_is_that_of_its_members() {
     let panel = levels_and_walks();
