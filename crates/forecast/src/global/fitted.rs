@@ -151,9 +151,36 @@ impl FittedGlobal {
         if scale > 0.0 && scale.is_finite() { scale } else { 1.0 }
     }
 
-    /// Point forecasts of all series, series after series.
+    /// Point forecasts of all series: at once, or some steps at a time with what was said taken in as if it had come.
     fn answers(&self, run: &Run, model: &dyn FittedLearner, members: &Members, horizon: usize) -> Result<Vec<Vec<f64>>> {
-        let last = (0..self.panel.len()).map(|i| self.panel.series(i)).map(|s| s.ds(s.y.len())).max();
+        let stride = self.params.stride;
+        if stride == 0 || stride >= horizon {
+            return self.answers_at_once(run, model, members, horizon);
+        }
+        let mut known = members.clone();
+        let mut out = vec![Vec::with_capacity(horizon); members.all.len()];
+        for from in (0..horizon).step_by(stride) {
+            let mut said = self.answers_at_once(run, model, &known, stride.min(horizon - from))?;
+            for ((o, s), series) in out.iter_mut().zip(&mut said).zip(self.panel.iter()) {
+                // What is never negative and what is not finite must not be fed back otherwise.
+                let low = if never_negative(series.y) { 0.0 } else { f64::MIN };
+                s.iter_mut().for_each(|v| *v = if v.is_finite() { v.clamp(low, f64::MAX) } else { 0.0 });
+                o.extend_from_slice(s);
+            }
+            known.expect(&self.plan, &said);
+        }
+        if self.params.mixed {
+            let direct = self.answers_at_once(run, model, members, horizon)?;
+            for (o, d) in out.iter_mut().zip(&direct) {
+                o.iter_mut().zip(d).for_each(|(o, d)| *o = 0.5 * *o + 0.5 * d);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Point forecasts of all series, series after series, each step from what is known.
+    fn answers_at_once(&self, run: &Run, model: &dyn FittedLearner, members: &Members, horizon: usize) -> Result<Vec<Vec<f64>>> {
+        let last = members.all.iter().map(|m| self.plan.freq.add(m.start, m.history.len() as i64)).max();
         let first = (0..self.panel.len()).map(|i| self.panel.series(i)).map(|s| s.ds(s.y.len())).min();
         let calendar = match (self.plan.calendar(), first, last) {
             (Some(c), Some(a), Some(b)) => {

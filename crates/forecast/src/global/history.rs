@@ -21,7 +21,7 @@ pub(super) struct History {
     fast: Vec<f64>,
     slow: Vec<f64>,
     /// Steps since the last value that was not zero.
-    pause: Vec<u32>,
+    pause: Vec<f64>,
 }
 
 impl History {
@@ -45,12 +45,25 @@ impl History {
         h.active.push(0.0);
         h.fast.push(f64::NAN);
         h.slow.push(f64::NAN);
-        h.pause.push(0);
+        h.pause.push(0.0);
         values.iter().for_each(|v| h.push(*v));
         h
     }
 
     pub(super) fn push(&mut self, value: f64) {
+        self.push_with(value, if value == 0.0 { 0.0 } else { 1.0 });
+    }
+
+    /// Appends an expected value, as if it had come true: what is counted of it, that it is not zero and ends a pause, is
+    /// taken by its chance, which is that of a Poisson count with as many zeros as the last `w` values have.
+    pub(super) fn push_expected(&mut self, value: f64, w: usize) {
+        let (o, level) = (self.len(), self.level(self.len(), w).abs());
+        let zeros = (1.0 - self.activity(o, w)).max(0.5 / w.max(1) as f64);
+        let chance = if zeros.is_finite() && level > 0.0 { 1.0 - zeros.powf((value / level).abs()) } else { 1.0 };
+        self.push_with(value, chance);
+    }
+
+    fn push_with(&mut self, value: f64, chance: f64) {
         let i = self.y.len();
         let before = |k: usize| i.checked_sub(k).map(|at| self.y[at]);
         let v = match value.is_finite() {
@@ -60,12 +73,12 @@ impl History {
         self.y.push(v);
         self.sums.push(self.sums[i] + v);
         self.squares.push(self.squares[i] + v * v);
-        self.active.push(self.active[i] + f64::from(v != 0.0));
+        self.active.push(self.active[i] + if v == 0.0 { 0.0 } else { chance });
         self.phases.push(v + i.checked_sub(self.season).map_or(0.0, |at| self.phases[at]));
         let step = |mean: f64, a: f64| if mean.is_nan() { v } else { mean + a * (v - mean) };
         self.fast.push(step(self.fast[i], FAST));
         self.slow.push(step(self.slow[i], SLOW));
-        self.pause.push(if v == 0.0 { self.pause[i] + 1 } else { 0 });
+        self.pause.push((self.pause[i] + 1.0) * (1.0 - if v == 0.0 { 0.0 } else { chance }));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -153,7 +166,7 @@ impl History {
     }
 
     pub(super) fn pause(&self, o: usize) -> f64 {
-        f64::from(self.pause[o])
+        self.pause[o]
     }
 }
 

@@ -25,9 +25,14 @@
 //! | `l2` | 1 | penalty on the squares of leaf values | 0 to 1000000 |
 //! | `history` | by frequency | steps back from the end whose values are learnt; 0: all | 0 to 10000000 |
 //! | `max_rows` | 200000 | rows learnt from at most, drawn at random | 1000 to 100000000 |
+//! | `stride` | 0 | steps told at a time and then taken in as if they had come (1: recursive); 0: the whole horizon at once (direct) | 0 to 1000 |
+//! | `mixed` | false | whether what is told by strides is averaged with what is told at once | true, false |
 //! | `by_series` | true | whether each series is a category of its own | true, false |
 //!
 //! Quantiles come from the errors on rows that were held out, by how large the forecast is and how far ahead.
+//!
+//! Telling all steps at once is the default: on six windows of the M5 slice's training part strides of a week had the same
+//! error, and recursion step by step more (`docs/benchmarks`).
 //!
 //! Source: Montero-Manso and Hyndman (2021) on global models; Makridakis et al. (2022) for what won the M5 competition.
 
@@ -90,6 +95,8 @@ const PARAMS: &[ParamSpec] = &[
     spec("l2", ParamKind::Number { min: 0.0, max: 1e6 }, "1", "penalty on the squares of leaf values"),
     spec("history", ParamKind::Integer { min: 0, max: 10_000_000 }, "", "steps back from the end whose values are learnt; 0: all; two years when not given"),
     spec("max_rows", ParamKind::Integer { min: 1000, max: 100_000_000 }, "200000", "rows learnt from at most, drawn at random"),
+    spec("stride", ParamKind::Integer { min: 0, max: 1000 }, "0", "steps told at a time and then taken in as if they had come; 0: the whole horizon at once"),
+    spec("mixed", ParamKind::Flag, "false", "whether what is told by strides is averaged with what is told at once"),
     spec("by_series", ParamKind::Flag, "true", "whether each series is a category of its own"),
 ];
 
@@ -129,6 +136,10 @@ pub struct Global {
     pub history: Option<usize>,
     /// Rows learnt from at most.
     pub max_rows: usize,
+    /// Steps told at a time and then taken in as if they had come; 0: the whole horizon at once.
+    pub stride: usize,
+    /// Whether what is told by strides is averaged with what is told at once.
+    pub mixed: bool,
     /// Whether each series is a category of its own.
     pub by_series: bool,
 }
@@ -152,6 +163,8 @@ impl Default for Global {
             l2: 1.0,
             history: None,
             max_rows: 200_000,
+            stride: 0,
+            mixed: false,
             by_series: true,
         }
     }
@@ -161,6 +174,8 @@ impl Default for Global {
 const WARM_UP: usize = 4;
 /// One of so many rows is held out for the quantiles.
 const HELD_OUT: f64 = 0.05;
+/// The share of rows that ask no further than a stride ahead, where answers are fed back.
+const NEAR_ROWS: f64 = 0.4;
 /// Rows held out at most.
 const HELD_OUT_MAX: usize = 40_000;
 /// Panels with fewer rows are forecast by what [`crate::mean`] says.
@@ -259,7 +274,10 @@ impl Global {
                 if !known[skip + t].is_finite() || chosen >= share {
                     continue;
                 }
-                let ahead = 1 + (mix(dice ^ 0x5eed) % horizon as u64) as usize;
+                // Where answers are fed back, near steps are asked about most.
+                let near = self.stride > 0 && unit(mix(dice ^ 0x0dd)) < NEAR_ROWS;
+                let furthest = if near { self.stride.min(horizon) } else { horizon };
+                let ahead = 1 + (mix(dice ^ 0x5eed) % furthest as u64) as usize;
                 let ahead = ahead.min(t + 1 - WARM_UP);
                 let o = t + 1 - ahead;
                 let scale = fitted.scale(&m.history, o);

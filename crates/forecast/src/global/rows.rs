@@ -264,6 +264,32 @@ impl Members {
         Self { all, sums }
     }
 
+    /// Appends to each series what is expected of its next steps, `steps` values a series, as if it had come true.
+    pub(super) fn expect(&mut self, plan: &Plan, said: &[Vec<f64>]) {
+        let steps = said.first().map_or(0, Vec::len);
+        for k in 0..steps {
+            for (m, values) in self.all.iter_mut().zip(said) {
+                m.history.push_expected(values[k], plan.recent());
+            }
+        }
+        for (g, sums) in self.sums.iter_mut().enumerate() {
+            let mut totals = vec![Vec::<f64>::new(); sums.len()];
+            for m in &self.all {
+                let (total, known) = (&mut totals[m.groups[g]], sums[m.groups[g]].len());
+                let from = m.begins[g] + m.history.len() - steps;
+                for (k, v) in m.history.values()[m.history.len() - steps..].iter().enumerate() {
+                    // Series that ended before the others count from where the sums end.
+                    let Some(at) = (from + k).checked_sub(known) else { continue };
+                    if total.len() <= at {
+                        total.resize(at + 1, 0.0);
+                    }
+                    total[at] += v;
+                }
+            }
+            sums.iter_mut().zip(totals).for_each(|(sum, total)| total.iter().for_each(|v| sum.push(*v)));
+        }
+    }
+
     /// Appends the row of the step `ahead` places after the first `o` values of series `i`, values divided by `scale`.
     pub(super) fn row(&self, plan: &Plan, i: usize, o: usize, ahead: usize, scale: f64, calendar: Option<&CalendarTable>, out: &mut Vec<f64>) {
         let m = &self.all[i];

@@ -143,3 +143,39 @@ fn the_future_is_not_seen() {
     let torn = torn.as_of(START + (n as i64 - 1) * DAY);
     assert_eq!(ahead(&*fit(&cut, 2), None), ahead(&*fit(&torn, 2), None));
 }
+
+/// Strides see the plan, take in what they said, and forecast what a direct answer does about as well; their answers within
+/// the first stride are those of a direct one.
+#[test]
+fn strides_feed_back_what_they_say() {
+    let panel = shop(420, 28);
+    let run = Run::new(3);
+    let ahead = Ahead::new(28, &[]);
+    let fit = |json: &str| {
+        let params: Params = serde_json::from_str(json).unwrap();
+        let model = (tradewind_forecast::entry("global").unwrap().build)(&params).unwrap();
+        let known = panel.as_of(panel.series(0).ds(391));
+        model.fit(&run, &known).unwrap().predict(&run, &ahead).unwrap()
+    };
+    let off = |f: &Forecast| {
+        let of = |k: usize| (0..28).map(|t| (f.mean(k)[t] - mean(k, 392 + t)).abs()).sum::<f64>();
+        (0..40).map(of).sum::<f64>()
+            / (0..40).map(|k| (0..28).map(|t| mean(k, 392 + t)).sum::<f64>()).sum::<f64>()
+    };
+    let (direct, weekly, daily) = (fit("{}"), fit(r#"{"stride":7}"#), fit(r#"{"stride":1}"#));
+    let mixed = fit(r#"{"stride":7,"mixed":true}"#);
+    for f in [&direct, &weekly, &daily, &mixed] {
+        assert!(off(f) < 0.2, "{}", off(f));
+    }
+    assert!(
+        off(&weekly) < 1.3 * off(&direct) && off(&mixed) < 1.15 * off(&direct),
+        "{} {} {}",
+        off(&direct),
+        off(&weekly),
+        off(&mixed)
+    );
+    assert_ne!(weekly.mean(0)[20], direct.mean(0)[20]);
+    // A shorter question is the beginning of a longer one.
+    let seven = fit(r#"{"stride":7}"#);
+    assert_eq!(seven.mean(5), weekly.mean(5), "the same answer twice");
+}
