@@ -80,6 +80,7 @@ catalog! {
     linear_regression,
     polynomial_regression,
     logistic_regression,
+    dynamic_regression,
     global,
     price,
     combination,

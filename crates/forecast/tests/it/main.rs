@@ -8,6 +8,7 @@ mod auto;
 mod backtest;
 mod battery;
 mod conformal;
+mod dynamic_regression;
 mod features;
 mod global;
 mod hierarchy;
