@@ -60,7 +60,7 @@ pub mod ridge_cv;
 pub mod search;
 mod smooth;
 pub mod spline;
-mod student;
+pub mod student;
 pub mod svm;
 pub mod transform;
 pub mod tree;

@@ -1,7 +1,12 @@
-//! Student's t and the normal distribution, for the p-values of coefficient tables.
+//! Student's t, F and the normal distribution, for p-values of coefficients and of tests.
 
 /// The probability that |T| exceeds |t| with `df` degrees of freedom: `I_{df/(df+t²)}(df/2, 1/2)`.
-pub(crate) fn two_sided_p(t: f64, df: f64) -> f64 {
+///
+/// ```
+/// // scipy 1.17.1, 2 * t.sf(2, 10)
+/// assert!((tradewind_learn::student::two_sided_p(2.0, 10.0) - 0.07338803477074039).abs() < 1e-10);
+/// ```
+pub fn two_sided_p(t: f64, df: f64) -> f64 {
     if t.is_infinite() {
         return 0.0;
     }
@@ -10,7 +15,7 @@ pub(crate) fn two_sided_p(t: f64, df: f64) -> f64 {
 }
 
 /// The probability that a standard normal number lies further from 0 than `z`: `erfc(|z| / √2)`.
-pub(crate) fn two_sided_normal_p(z: f64) -> f64 {
+pub fn two_sided_normal_p(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     if x > 27.3 {
         return 0.0;
@@ -30,8 +35,25 @@ pub(crate) fn two_sided_normal_p(z: f64) -> f64 {
     }
 }
 
+/// The probability that an F variable with `df1` and `df2` degrees of freedom exceeds `f`.
+///
+/// ```
+/// // scipy 1.17.1, f.sf(3.5, 2, 40)
+/// assert!((tradewind_learn::student::f_p(3.5, 2.0, 40.0) - 0.03974135475714913).abs() < 1e-10);
+/// ```
+pub fn f_p(f: f64, df1: f64, df2: f64) -> f64 {
+    if f.is_nan() || f <= 0.0 {
+        return 1.0;
+    }
+    if f.is_infinite() {
+        return 0.0;
+    }
+    let all = df2 + df1 * f;
+    incomplete_beta(df2 / all, df1 * f / all, df2 / 2.0, df1 / 2.0)
+}
+
 /// The regularised incomplete beta function at `x`, with `y = 1 − x` given apart so that it keeps its digits.
-fn incomplete_beta(x: f64, y: f64, a: f64, b: f64) -> f64 {
+pub fn incomplete_beta(x: f64, y: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
