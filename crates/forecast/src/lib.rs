@@ -36,6 +36,7 @@ pub mod local;
 pub mod normal;
 mod optimize;
 pub mod regression;
+pub mod relations;
 pub mod seasonality;
 pub mod trend;
 

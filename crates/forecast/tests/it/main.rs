@@ -15,4 +15,5 @@ mod hierarchy;
 mod price;
 mod reference;
 mod regression;
+mod relations;
 mod trend;
