@@ -90,7 +90,47 @@ pub fn pelt(x: &[f64], min_size: usize, penalty: f64) -> Vec<usize> {
 /// assert!(found[0].after > 2.0 * found[0].before - 3.0);
 /// ```
 pub fn change_points(series: &Series<'_>) -> Vec<ChangePoint> {
-    let Some(first) = series.y.iter().position(|v| *v > 0.0) else { return Vec::new() };
+    let Some(s) = segments(series) else { return Vec::new() };
+    (0..s.starts.len())
+        .map(|k| ChangePoint {
+            ds: series.ds(s.blocks[s.starts[k]].0),
+            before: s.level(k),
+            after: s.level(k + 1),
+        })
+        .collect()
+}
+
+/// A series cut where its level changed.
+pub(crate) struct Segments {
+    /// Steps of a block.
+    pub(crate) block: usize,
+    /// Of each block the step at which it starts and its mean a step.
+    pub(crate) blocks: Vec<(usize, f64)>,
+    /// Square roots of the blocks' sums, on which changes are looked for.
+    pub(crate) x: Vec<f64>,
+    /// Their variance without changes, widened by what neighbours have in common.
+    pub(crate) variance: f64,
+    /// The block with which each segment but the first one starts.
+    pub(crate) starts: Vec<usize>,
+}
+
+impl Segments {
+    /// The blocks of segment `k`.
+    pub(crate) fn of(&self, k: usize) -> std::ops::Range<usize> {
+        let from = if k == 0 { 0 } else { self.starts[k - 1] };
+        from..self.starts.get(k).copied().unwrap_or(self.x.len())
+    }
+
+    /// The mean of segment `k`, a step.
+    fn level(&self, k: usize) -> f64 {
+        let part = &self.blocks[self.of(k)];
+        part.iter().map(|b| b.1).sum::<f64>() / part.len() as f64
+    }
+}
+
+/// Cuts a series; `None` where it is too short or does not change at all.
+pub(crate) fn segments(series: &Series<'_>) -> Option<Segments> {
+    let first = series.y.iter().position(|v| *v > 0.0)?;
     let n = series.y.len() - first;
     let season = match series.freq.unit {
         Unit::Day | Unit::Hour | Unit::Minute => series.freq.season_length(),
@@ -99,7 +139,6 @@ pub fn change_points(series: &Series<'_>) -> Vec<ChangePoint> {
     let block = season * n.div_ceil(season * BLOCKS_MAX).max(1);
     // Blocks end with the series; what is left over at its start is not used.
     let skip = first + n % block;
-    // Step of its start, mean a step.
     let mut blocks: Vec<(usize, f64)> = Vec::with_capacity(n / block);
     for start in (skip..series.y.len()).step_by(block) {
         let known: Vec<f64> = series.y[start..start + block]
@@ -115,23 +154,14 @@ pub fn change_points(series: &Series<'_>) -> Vec<ChangePoint> {
     let size = block as f64;
     let x: Vec<f64> = blocks.iter().map(|(_, m)| (m * size + 0.375).sqrt()).collect();
     if x.len() < 2 * SEGMENT_MIN {
-        return Vec::new();
+        return None;
     }
     let variance = noise(&x);
     if variance <= 0.0 {
-        return Vec::new();
+        return None;
     }
     let starts = pelt(&x, SEGMENT_MIN, 3.0 * (x.len() as f64).ln() * variance);
-    let mut edges = vec![0];
-    edges.extend(&starts);
-    edges.push(x.len());
-    let level = |k: usize| {
-        let part = &blocks[edges[k]..edges[k + 1]];
-        part.iter().map(|b| b.1).sum::<f64>() / part.len() as f64
-    };
-    (0..starts.len())
-        .map(|k| ChangePoint { ds: series.ds(blocks[starts[k]].0), before: level(k), after: level(k + 1) })
-        .collect()
+    Some(Segments { block, blocks, x, variance, starts })
 }
 
 /// The variance that the sum of a stretch has per value: that of single values, from the median absolute difference of

@@ -25,6 +25,7 @@
 //! What this crate refuses to do: read files, clocks or the network; look at anything behind a cutoff; fail a whole
 //! panel because one series is too short (it falls back and says so).
 
+pub mod anomalies;
 pub mod backtest;
 pub mod changepoint;
 pub mod conformal;

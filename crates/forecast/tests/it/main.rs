@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "tests say what they skipped and what they measured")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod anomalies;
 mod arima;
 mod auto;
 mod backtest;
