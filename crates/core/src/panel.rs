@@ -192,6 +192,12 @@ impl Panel {
         Ok(self)
     }
 
+    /// The same panel with only those numeric columns for which `keep` is true.
+    pub fn keep_covariates(mut self, keep: impl FnMut(&Covariate) -> bool) -> Self {
+        self.covariates.retain(keep);
+        self
+    }
+
     /// The same panel with one more column of one value a series, in the order of [`Panel::ids`].
     pub fn with_static(mut self, column: StaticColumn) -> Result<Self> {
         let n = match &column.values {

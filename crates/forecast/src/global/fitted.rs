@@ -22,7 +22,7 @@ pub struct FittedGlobal {
     params: Global,
     pub(super) plan: Plan,
     by_level: bool,
-    /// The series as they were, with the columns known ahead.
+    /// The series as they were, with the columns known ahead and those that lead.
     #[serde(with = "kept")]
     panel: Panel,
     pub(super) spread: Spread,
@@ -47,7 +47,11 @@ pub(crate) mod kept {
     struct Kept {
         freq: Freq,
         series: Vec<(String, i64, Numbers)>,
+        /// Columns known ahead.
         columns: Vec<(String, Vec<Numbers>)>,
+        /// Columns known only as far as the series.
+        #[serde(default)]
+        past: Vec<(String, Vec<Numbers>)>,
         texts: Vec<(String, Vec<Option<String>>)>,
         numbers: Vec<(String, Numbers)>,
     }
@@ -68,11 +72,15 @@ pub(crate) mod kept {
                 StaticValues::Number(v) => numbers.push((column.name.clone(), nulls(v))),
             }
         }
-        let ahead = panel.covariates().iter().filter(|c| c.known_ahead);
+        let columns = |ahead: bool| {
+            let these = panel.covariates().iter().filter(move |c| c.known_ahead == ahead);
+            these.map(|c| (c.name.clone(), (0..panel.len()).map(|i| nulls(c.of(i))).collect())).collect()
+        };
         let kept = Kept {
             freq: panel.freq(),
             series: panel.iter().map(|s| (s.id.to_owned(), s.start, nulls(s.y))).collect(),
-            columns: ahead.map(|c| (c.name.clone(), (0..panel.len()).map(|i| nulls(c.of(i))).collect())).collect(),
+            columns: columns(true),
+            past: columns(false),
             texts,
             numbers,
         };
@@ -83,8 +91,9 @@ pub(crate) mod kept {
         let kept = Kept::deserialize(deserializer)?;
         let series = kept.series.into_iter().map(|(id, start, y)| (id, start, nans(y))).collect();
         let mut panel = Panel::from_series(kept.freq, series).map_err(de::Error::custom)?;
-        for (name, columns) in kept.columns {
-            let mut column = Covariate { name, known_ahead: true, offsets: vec![0], values: Vec::new() };
+        let columns = kept.columns.into_iter().map(|c| (true, c)).chain(kept.past.into_iter().map(|c| (false, c)));
+        for (known_ahead, (name, columns)) in columns {
+            let mut column = Covariate { name, known_ahead, offsets: vec![0], values: Vec::new() };
             for values in columns {
                 column.values.extend(nans(values));
                 column.offsets.push(column.values.len());
@@ -102,11 +111,12 @@ pub(crate) mod kept {
 
 impl FittedGlobal {
     pub(super) fn new(params: Global, plan: Plan, panel: &Panel, by_level: bool) -> Self {
+        let panel = panel.clone().keep_covariates(|c| c.known_ahead || plan.leading.needs(&c.name));
         Self {
             params,
             plan,
             by_level,
-            panel: panel.clone(),
+            panel,
             spread: Spread::default(),
             model: None,
         }
@@ -114,6 +124,14 @@ impl FittedGlobal {
 
     pub(super) fn set_model(&mut self, model: Member) {
         self.model = Some(model);
+    }
+
+    pub(super) fn model(&self) -> Option<&dyn FittedLearner> {
+        self.model.as_ref().map(|m| m.model.as_ref())
+    }
+
+    pub(super) fn panel(&self) -> &Panel {
+        &self.panel
     }
 
     /// Whether what was read back fits together.

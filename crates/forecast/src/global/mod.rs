@@ -28,6 +28,7 @@
 //! | `stride` | 0 | steps told at a time and then taken in as if they had come (1: recursive); 0: the whole horizon at once (direct) | 0 to 1000 |
 //! | `mixed` | false | whether what is told by strides is averaged with what is told at once | true, false |
 //! | `by_series` | true | whether each series is a category of its own | true, false |
+//! | `leading` | true | whether columns known only up to the origin (views, searches, competitors' prices) are looked at for what runs ahead | true, false |
 //!
 //! Quantiles come from the errors on rows that were held out, by how large the forecast is and how far ahead.
 //!
@@ -36,15 +37,19 @@
 //!
 //! Source: Montero-Manso and Hyndman (2021) on global models; Makridakis et al. (2022) for what won the M5 competition.
 
+mod explain;
 pub(crate) mod fitted;
 mod history;
+mod leading;
 mod rows;
 pub(crate) mod spread;
 
 use crate::draws::{mix, unit};
 use crate::local::{SEASON_LENGTH, map_series, never_negative, season_of};
 use crate::regression::CALENDAR;
+pub use explain::{ExplainedStep, FeaturePart, Link};
 pub use fitted::FittedGlobal;
+use leading::Leading;
 use rows::{Members, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -98,6 +103,7 @@ const PARAMS: &[ParamSpec] = &[
     spec("stride", ParamKind::Integer { min: 0, max: 1000 }, "0", "steps told at a time and then taken in as if they had come; 0: the whole horizon at once"),
     spec("mixed", ParamKind::Flag, "false", "whether what is told by strides is averaged with what is told at once"),
     spec("by_series", ParamKind::Flag, "true", "whether each series is a category of its own"),
+    spec("leading", ParamKind::Flag, "true", "whether columns known only up to the origin (views, searches, competitors' prices) are looked at for what runs ahead"),
 ];
 
 /// Parameters; see the [module](self).
@@ -142,6 +148,8 @@ pub struct Global {
     pub mixed: bool,
     /// Whether each series is a category of its own.
     pub by_series: bool,
+    /// Whether columns known only up to the origin are looked at for what runs ahead.
+    pub leading: bool,
 }
 
 impl Default for Global {
@@ -166,6 +174,7 @@ impl Default for Global {
             stride: 0,
             mixed: false,
             by_series: true,
+            leading: true,
         }
     }
 }
@@ -223,6 +232,10 @@ impl Global {
         };
         let horizon = self.horizon_of(panel);
         let plan = Plan::new(panel, season, horizon, regions, self.by_series && CODES.contains(&panel.len()));
+        let plan = match self.leading {
+            true => plan.with_leading(Leading::choose(run, panel, season, horizon)?),
+            false => plan,
+        };
         let members = Members::new(&plan, panel, None);
         let nonnegative = panel.iter().all(|s| never_negative(s.y));
         let (mut zeros, mut known) = (0.0, 0.0);

@@ -1,6 +1,7 @@
 //! Rows for learning: what is known at an origin of a step so many places ahead.
 
 use super::history::History;
+use super::leading::{Leading, Track};
 use crate::features::phase;
 use serde::{Deserialize, Serialize};
 use tradewind_core::calendar::{Calendar, CalendarTable, Region};
@@ -30,6 +31,9 @@ pub(super) struct Plan {
     pub(super) regions: Option<Vec<Region>>,
     /// Whether each series is a category of its own.
     pub(super) by_series: bool,
+    /// Columns that run ahead of the target.
+    #[serde(default)]
+    pub(super) leading: Leading,
     pub(super) names: Vec<String>,
     pub(super) categories: Vec<bool>,
 }
@@ -90,11 +94,21 @@ impl Plan {
             statics,
             regions,
             by_series,
+            leading: Leading::default(),
             names: Vec::new(),
             categories: Vec::new(),
         };
         plan.name();
         plan
+    }
+
+    /// The same plan with columns that lead, behind all others.
+    pub(super) fn with_leading(mut self, leading: Leading) -> Self {
+        let names = leading.names();
+        self.categories.extend(names.iter().map(|_| false));
+        self.names.extend(names);
+        self.leading = leading;
+        self
     }
 
     /// Steps that tell the level a series has now.
@@ -176,6 +190,8 @@ pub(super) struct Member {
     pub(super) covariates: Vec<Vec<f64>>,
     /// Their means over the history.
     pub(super) usual: Vec<f64>,
+    /// Columns that lead, from its first value on.
+    pub(super) leads: Vec<Track>,
     /// Its number among all series.
     pub(super) code: usize,
 }
@@ -243,6 +259,7 @@ impl Members {
                 statics,
                 covariates,
                 usual,
+                leads: plan.leading.tracks(panel, i, skip),
                 code: i,
             });
         }
@@ -341,6 +358,7 @@ impl Members {
         if plan.by_series {
             out.push(m.code as f64);
         }
+        plan.leading.row(&m.leads, h, (o, ahead), (plan.season, recent), scale, out);
     }
 }
 

@@ -86,7 +86,7 @@ impl FittedPrice {
             weights: USUAL_WEIGHTS,
             trees: Trees::default(),
             spread: Spread::default(),
-            panel: panel.clone(),
+            panel: panel.clone().keep_covariates(|c| c.known_ahead),
         }
     }
 

@@ -178,4 +178,138 @@ fn strides_feed_back_what_they_say() {
     // A shorter question is the beginning of a longer one.
     let seven = fit(r#"{"stride":7}"#);
     assert_eq!(seven.mean(5), weekly.mean(5), "the same answer twice");
+
+/// Counts of 40 products whose mean follows their views of seven days before.
+fn viewed(n: usize) -> (Panel, impl Fn(usize, usize) -> f64) {
+    let views = |k: usize, t: usize| {
+        let slow = 1.0 + 0.4 * ((t / 20 + 3 * k) as f64).sin();
+        (30.0 + 5.0 * k as f64) * slow * (0.4 + 1.2 * noise(t, 77 + k))
+    };
+    let mean = move |k: usize, t: usize| 0.15 * views(k, t + 100 - 7) * WEEK[t % 7];
+    let series = (0..40).map(|k| {
+        let y = (0..n).map(|t| count(mean(k, t), noise(t, 2000 + k))).collect();
+        (format!("p{k:02}"), START, y)
+    });
+    let column = Covariate {
+        name: "views".into(),
+        known_ahead: false,
+        offsets: (0..=40).map(|k| k * n).collect(),
+        values: (0..40).flat_map(|k| (0..n).map(move |t| views(k, t + 100).round())).collect(),
+    };
+    (Panel::from_series(Freq::DAILY, series.collect()).unwrap().with_covariate(column).unwrap(), mean)
+}
+
+#[test]
+fn columns_that_run_ahead_help_as_far_as_they_are_known() {
+    let n = 364;
+    let (panel, mean) = viewed(n);
+    let fitted = |leading: bool| {
+        let mut params: Params = serde_json::from_str(r#"{"horizon": 14, "n_rounds": 80}"#).unwrap();
+        params.insert("leading".into(), leading.into());
+        let model = (tradewind_forecast::entry("global").unwrap().build)(&params).unwrap();
+        model.fit(&Run::new(3), &panel).unwrap()
+    };
+    let error = |f: &Forecast, steps: std::ops::Range<usize>| {
+        let (mut off, mut total) = (0.0, 0.0);
+        for k in 0..40 {
+            for h in steps.clone() {
+                off += (f.mean(k)[h] - mean(k, n + h)).abs();
+                total += mean(k, n + h);
+            }
+        }
+        off / total
+    };
+    let (with, without) = (fitted(true), fitted(false));
+    let (a, b) = (ahead(&*with, None), ahead(&*without, None));
+    let (near, near_without) = (error(&a, 0..7), error(&b, 0..7));
+    let (far, far_without) = (error(&a, 7..14), error(&b, 7..14));
+    println!(
+        "first week {near:.3} with views, {near_without:.3} without; second {far:.3} and {far_without:.3}"
+    );
+    // The coming week follows views that are known; the one after it those that are not.
+    assert!(near < 0.6 * near_without, "{near} {near_without}");
+    assert!(far < 1.1 * far_without, "{far} {far_without}");
+
+    // What was learnt can be saved, and later views are taken in.
+    let entry = tradewind_forecast::entry("global").unwrap();
+    let state = serde_json::from_str(&with.save().unwrap().to_string()).unwrap();
+    let mut back = (entry.load)(state).unwrap();
+    assert_eq!(a, ahead(&*back, None));
+    let (more, _) = viewed(n + 7);
+    let (_, tail) = more.split_last(7);
+    let views: Vec<f64> =
+        (0..40).flat_map(|k| more.covariate("views").unwrap().of(k)[n..].to_vec()).collect();
+    let tail = tail
+        .with_covariate(Covariate {
+            name: "views".into(),
+            known_ahead: false,
+            offsets: (0..=40).map(|k| k * 7).collect(),
+            values: views,
+        })
+        .unwrap();
+    back.update(&Run::new(3), &tail).unwrap();
+    let next = ahead(&*back, None);
+    let (mut off, mut total) = (0.0, 0.0);
+    for k in 0..40 {
+        for h in 0..7 {
+            off += (next.mean(k)[h] - mean(k, n + 7 + h)).abs();
+            total += mean(k, n + 7 + h);
+        }
+    }
+    assert!(off / total < 0.6 * near_without, "{} {near_without}", off / total);
+}
+
+/// Views of days that have not come change nothing: a panel that was cut forecasts like one whose future views were torn.
+#[test]
+fn views_of_the_future_are_not_seen() {
+    let n = 300;
+    let (panel, _) = viewed(n);
+    let origin = START + (n as i64 - 15) * DAY;
+    let cut = panel.as_of(origin);
+    let mut torn = panel.clone().keep_covariates(|_| false);
+    let mut views = panel.covariate("views").unwrap().clone();
+    for k in 0..40 {
+        views.values[k * n + n - 14..(k + 1) * n].fill(1e9);
+    }
+    torn = torn.with_covariate(views).unwrap();
+    assert_eq!(ahead(&*fit(&cut, 2), None), ahead(&*fit(&torn.as_of(origin), 2), None));
+}
+
+#[test]
+fn forecasts_are_taken_apart_exactly() {
+    use tradewind_forecast::global::{Global, Link};
+    // Counts are products of their parts; prices far from zero are sums.
+    let prices = shop(260, 14).map_y(|s| s.y.iter().map(|v| 100.0 + v).collect());
+    for (panel, link) in [(shop(260, 14), Link::Product), (prices, Link::Sum)] {
+        let model = Global { horizon: Some(14), n_rounds: 60, ..Global::default() };
+        let fitted = model.fit_panel(&Run::new(3), &panel).unwrap();
+        let asked = Ahead { horizon: 14, quantiles: &[], future: None };
+        let f = fitted.predict(&Run::new(3), &asked).unwrap();
+        let steps = fitted.explain(&Run::new(3), &asked).unwrap();
+        assert_eq!(steps.len(), 40 * 14);
+        for (n, s) in steps.iter().enumerate() {
+            let (i, k) = (n / 14, n % 14);
+            assert_eq!((s.unique_id.as_str(), s.ds, s.ahead), (f.ids()[i].as_str(), f.ds(i, k), k + 1));
+            assert_eq!(s.link, link);
+            let whole: f64 = match link {
+                Link::Product => s.base * s.parts.iter().map(|p| p.part).product::<f64>(),
+                Link::Sum => s.base + s.parts.iter().map(|p| p.part).sum::<f64>(),
+            };
+            let said = f.mean(i)[k];
+            assert!((whole - said).abs() < 1e-6 * said.abs().max(1.0), "{whole} {said}");
+            assert!((s.forecast - said).abs() < 1e-9 * said.abs().max(1.0));
+        }
+        // On days of a promotion the promotion drives.
+        let driven = |promoted: bool| {
+            let of: Vec<f64> = steps
+                .iter()
+                .filter(|s| {
+                    s.parts.iter().any(|p| p.feature == "promotion:level" && (p.value > 0.0) == promoted)
+                })
+                .map(|s| s.parts.iter().find(|p| p.feature == "promotion:level").unwrap().part)
+                .collect();
+            of.iter().sum::<f64>() / of.len() as f64
+        };
+        assert!(driven(true) > driven(false), "{} {}", driven(true), driven(false));
+    }
 }
