@@ -2,7 +2,7 @@
 //! has seen.
 
 use super::least_squares::LeastSquares;
-use super::whiten::{best_order, on_scale, order_max, rows, season_columns};
+use super::whiten::{best_order, carried, on_scale, order_max, rows, season_columns};
 
 /// The share of the squared error, one step ahead, that `x` of `lag` steps before takes away from an autoregression of `y`
 /// with its season, on the last `windows` windows of `window` steps; both are fitted again before each window, on what lies
@@ -20,12 +20,13 @@ pub(super) fn improvement(
     let n = y.len();
     let Some(begin) = n.checked_sub(windows * window).filter(|b| *b > 20) else { return f64::NAN };
     let (z, w) = (on_scale(y), on_scale(x));
+    let past = carried(&z, 0);
     let mut beside = season_columns(n, season);
     let lagged: Vec<f64> =
         (0..n).map(|t| t.checked_sub(lag).and_then(|s| w.get(s)).copied().unwrap_or(f64::NAN)).collect();
     // The order is chosen without the outside series, on what lies before the first window.
     let max = order_max(begin, season);
-    let (at, columns) = rows(&z, &beside, max, |t| t < begin);
+    let (at, columns) = rows(&z, &past, &beside, max, |t| t < begin);
     if at.len() < beside.len() + max + 10 {
         return f64::NAN;
     }
@@ -39,7 +40,7 @@ pub(super) fn improvement(
     for k in 0..windows {
         let (from, to) = (begin + k * window, begin + (k + 1) * window);
         let arrange = |t_from: usize, t_to: usize| {
-            let (at, mut columns) = rows(&z, &beside, order, |t| (t_from..t_to).contains(&t));
+            let (at, mut columns) = rows(&z, &past, &beside, order, |t| (t_from..t_to).contains(&t));
             let outside = columns.remove(alone - order);
             columns.push(outside);
             (at, columns)

@@ -68,27 +68,50 @@ pub(super) fn season_columns(n: usize, season: usize) -> Vec<Vec<f64>> {
     }
 }
 
-/// The most lags of an autoregression: those of a short season and one more, or ten for each tenfold of values.
+/// The most lags of an autoregression: ten for each tenfold of values, but one for ten of them; at least those of a short
+/// season and one more.
 pub(super) fn order_max(n: usize, season: usize) -> usize {
     let usual = (10.0 * (n.max(1) as f64).log10()) as usize;
-    let wanted = if season <= PHASES_MAX { usual.max(season + 1) } else { usual };
-    wanted.min(n / 5)
+    let short = if season <= PHASES_MAX { season + 1 } else { 1 };
+    usual.min(n / 10).max(short).min(n / 5)
 }
 
-/// The rows of an autoregression of `z` with `order` lags and the columns `beside` in front: which steps have all they
-/// need, and the columns there.
+/// What stands for unknown values where they are only looked back at: the last known one, or no change for differences.
+/// Never a later one, which would tell of the step that is looked at.
+pub(super) fn carried(z: &[f64], differences: usize) -> Vec<f64> {
+    let mut last = f64::NAN;
+    z.iter()
+        .map(|v| {
+            match (v.is_finite(), differences) {
+                (true, _) => last = *v,
+                (false, 0) => {}
+                (false, _) => last = if last.is_finite() { 0.0 } else { last },
+            }
+            last
+        })
+        .collect()
+}
+
+/// The rows of an autoregression of `z` with `order` lags of `past` ([`carried`]) and the columns `beside` in front: which
+/// steps have what they need (their value, and most of the lags), and the columns there.
 pub(super) fn rows(
     z: &[f64],
+    past: &[f64],
     beside: &[Vec<f64>],
     order: usize,
     wanted: impl Fn(usize) -> bool,
 ) -> (Vec<usize>, Vec<Vec<f64>>) {
+    let mut known = vec![0; z.len() + 1];
+    (0..z.len()).for_each(|t| known[t + 1] = known[t] + usize::from(z[t].is_finite()));
     let whole = |t: &usize| {
-        z[t - order..=*t].iter().all(|v| v.is_finite()) && beside.iter().all(|c| c[*t].is_finite())
+        z[*t].is_finite()
+            && past[t - order..*t].iter().all(|v| v.is_finite())
+            && 2 * (known[*t] - known[t - order]) >= order
+            && beside.iter().all(|c| c[*t].is_finite())
     };
     let at: Vec<usize> = (order..z.len()).filter(|t| wanted(*t)).filter(whole).collect();
     let mut columns: Vec<Vec<f64>> = beside.iter().map(|c| at.iter().map(|t| c[*t]).collect()).collect();
-    columns.extend((1..=order).map(|l| at.iter().map(|t| z[t - l]).collect::<Vec<f64>>()));
+    columns.extend((1..=order).map(|l| at.iter().map(|t| past[t - l]).collect::<Vec<f64>>()));
     (at, columns)
 }
 
@@ -125,9 +148,10 @@ pub fn whiten(y: &[f64], season: usize, least: usize) -> Result<Whitened, Reason
         z = (0..z.len()).map(|t| if t == 0 { f64::NAN } else { z[t] - z[t - 1] }).collect();
     }
     let beside = season_columns(z.len(), season);
+    let past = carried(&z, d);
     let max = order_max(known, season);
     // All orders are compared on the same rows; the one chosen is then fitted on all it can have.
-    let (at, columns) = rows(&z, &beside, max, |_| true);
+    let (at, columns) = rows(&z, &past, &beside, max, |_| true);
     let enough = at.len() >= least.max(beside.len() + max + 10) / 2;
     let order = if enough {
         let target: Vec<f64> = at.iter().map(|t| z[*t]).collect();
@@ -136,7 +160,7 @@ pub fn whiten(y: &[f64], season: usize, least: usize) -> Result<Whitened, Reason
     } else {
         0
     };
-    let (at, columns) = rows(&z, &beside, order, |_| true);
+    let (at, columns) = rows(&z, &past, &beside, order, |_| true);
     if at.len() < least.max(beside.len() + order + 10) {
         return Err(Reason::TooShort);
     }
@@ -218,7 +242,7 @@ mod tests {
         for case in doc["tests"].as_array().expect("cases") {
             let y: Vec<f64> =
                 case["y"].as_array().expect("y").iter().filter_map(serde_json::Value::as_f64).collect();
-            let (at, columns) = rows(&y, &[], 8, |_| true);
+            let (at, columns) = rows(&y, &y, &[], 8, |_| true);
             let target: Vec<f64> = at.iter().map(|t| y[*t]).collect();
             let fit = LeastSquares::new(columns, &target);
             assert_eq!(
