@@ -16,8 +16,10 @@
 //! | `discount` | share taken off by promotions, over the same days; from the sales' own discounts when the table is empty | as `promotion`; no |
 //! | `stock_out` | share of the days (and stores) without stock, from the table `stock` | no |
 //! | `closed` | share of the days on which the whole shop sold nothing | no |
-//! | `views`, `clicks`, `carts`, `searches` | events of the period; unknown outside the log | no |
+//! | `views`, `clicks`, `carts`, `searches` | events of the period; unknown outside the log. A search that names no product is one for every product whose title, category or brand holds its words | no |
 //! | `competitor_price` | mean of the competitors' latest prices | no |
+//! | `competitor_gap` | how far that lies above the own price, as a share of it (the price paid, else the own price) | no |
+//! | `market_…` | the latest known value of each series of the table `market`, the same for all series | no |
 //!
 //! A column is there only when the shop has something to fill it with.
 
@@ -178,7 +180,7 @@ pub fn shop_panel_with(
     run.progress().end();
     run.check()?;
     report.stock_out_values = made.iter().map(|m| m.stock_out_values).sum();
-    let panel = assemble(request, &grid, &groups, &columns, made)?;
+    let panel = assemble(request, &grid, &groups, &columns, &beside, made)?;
     let panel = with_statics(panel, request.by, &groups, &sales, &beside)?;
     // Outliers that stay as they are need not be looked for here.
     if settings.outliers == Outliers::Keep || request.target == Target::Price {
@@ -281,7 +283,11 @@ fn columns(
     }
     if single && !beside.rivals.is_empty() {
         out.push((Column::CompetitorPrice, grid.last));
+        if sales.has_money || !beside.own_prices.is_empty() {
+            out.push((Column::CompetitorGap, grid.last));
+        }
     }
+    out.extend((0..beside.market.len()).map(|k| (Column::Market(k), grid.last)));
     out
 }
 
@@ -290,13 +296,14 @@ fn assemble(
     grid: &Grid,
     groups: &[Group],
     columns: &[(Column, i64)],
+    beside: &Beside,
     made: Vec<series::Made>,
 ) -> Result<Panel> {
     let mut list = Vec::with_capacity(made.len());
     let mut covariates: Vec<Covariate> = columns
         .iter()
         .map(|(c, end)| Covariate {
-            name: c.name().to_owned(),
+            name: c.name(beside).to_owned(),
             known_ahead: *end > grid.last,
             offsets: vec![0],
             values: vec![],

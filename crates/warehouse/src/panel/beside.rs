@@ -15,6 +15,9 @@ pub(super) type Steps = Vec<(i64, f64)>;
 pub(super) const EVENTS: [(&str, &str); 4] =
     [("view", "views"), ("click", "clicks"), ("cart", "carts"), ("search", "searches")];
 
+/// Different words searched for that are looked at, the most frequent first.
+const QUERIES_MAX: usize = 5_000;
+
 /// A promotion of some days.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promotion {
@@ -55,6 +58,8 @@ pub(super) struct Beside {
     pub(super) has_event: [bool; EVENTS.len()],
     /// The first and the last day of the log of events.
     pub(super) event_days: Option<(i64, i64)>,
+    /// Market series, sorted by name, with what was known from which day on.
+    pub(super) market: Vec<(String, Steps)>,
 }
 
 impl Beside {
@@ -82,6 +87,9 @@ impl Beside {
         }
         if has("events") {
             out.read_events(run, snapshot, sales, last)?;
+        }
+        if has("market") {
+            out.read_market(run, snapshot, last)?;
         }
         Ok(out)
     }
@@ -241,7 +249,98 @@ impl Beside {
                 self.events.entry(id).or_default()[kind].push((day, n));
             }
             Ok(())
-        })
+        })?;
+        self.read_searches(run, snapshot, last)
+    }
+
+    /// Searches that name no product are for every product whose title, category or brand holds the words searched for.
+    fn read_searches(&mut self, run: &Run, snapshot: &Snapshot, last: i64) -> Result<()> {
+        let Some(kind) = EVENTS.iter().position(|(e, _)| *e == "search") else { return Ok(()) };
+        let sql = format!(
+            "SELECT lower(trim(query)) AS words, date_trunc('day', ds) AS day, sum(coalesce(n, 1.0)) AS n FROM events \
+             WHERE product_id IS NULL AND lower(event) = 'search' AND query IS NOT NULL AND ds < {} GROUP BY 1, 2",
+            instant(last.saturating_add(1))
+        );
+        let mut by_words: BTreeMap<String, Steps> = BTreeMap::new();
+        stream(run, snapshot, &sql, |batch| {
+            let mut names = Names::default();
+            let words = coded(batch.column(0), NONE, |t| names.code(t))?;
+            let (days, counts) = (times_of(batch, 1)?, numbers_of(batch, 2)?);
+            for (i, code) in words.into_iter().enumerate() {
+                let (Some(words), Some(n)) = (names.name(code), number(&counts, i)) else { continue };
+                let day = days.value(i).div_euclid(DAY_MS);
+                let (a, b) = self.event_days.unwrap_or((day, day));
+                self.event_days = Some((a.min(day), b.max(day)));
+                by_words.entry(words.to_owned()).or_default().push((day, n));
+            }
+            Ok(())
+        })?;
+        // The most frequent ones: what was typed once tells nothing of a product's pace.
+        let mut queries: Vec<(f64, String, Steps)> =
+            by_words.into_iter().map(|(w, s)| (s.iter().map(|d| d.1).sum(), w, s)).collect();
+        queries.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        queries.truncate(QUERIES_MAX);
+        for (id, product) in &self.products {
+            let texts: Vec<String> =
+                [&product.title, &product.category, &product.subcategory, &product.brand]
+                    .into_iter()
+                    .flatten()
+                    .map(|t| t.to_lowercase())
+                    .collect();
+            let mut counts: BTreeMap<i64, f64> = BTreeMap::new();
+            for (_, words, days) in &queries {
+                if texts.iter().any(|t| t.contains(words.as_str())) {
+                    days.iter().for_each(|(day, n)| *counts.entry(*day).or_default() += n);
+                }
+            }
+            if !counts.is_empty() {
+                self.has_event[kind] = true;
+                self.events.entry(*id).or_default()[kind].extend(counts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Market series by name; those of several regions are told apart by the region.
+    fn read_market(&mut self, run: &Run, snapshot: &Snapshot, last: i64) -> Result<()> {
+        let sql = format!(
+            "SELECT series, coalesce(region, ''), ds, value FROM market WHERE ds < {}",
+            instant(last.saturating_add(1))
+        );
+        let mut by_name: BTreeMap<(String, String), Steps> = BTreeMap::new();
+        stream(run, snapshot, &sql, |batch| {
+            let mut names = Names::default();
+            let series = coded(batch.column(0), NONE, |t| names.code(t))?;
+            let mut places = Names::default();
+            let regions = coded(batch.column(1), NONE, |t| places.code(t))?;
+            let (ds, value) = (times_of(batch, 2)?, numbers_of(batch, 3)?);
+            for (i, code) in series.into_iter().enumerate() {
+                let (Some(name), Some(v)) = (names.name(code), number(&value, i)) else { continue };
+                let region = places.name(regions[i]).unwrap_or_default();
+                by_name.entry((name.to_owned(), region.to_owned())).or_default().push((ds.value(i), v));
+            }
+            Ok(())
+        })?;
+        let several = |name: &str, all: &BTreeMap<(String, String), Steps>| {
+            all.keys().filter(|(n, _)| n == name).count() > 1
+        };
+        self.market = by_name
+            .iter()
+            .map(|((name, region), steps)| {
+                let mut steps = steps.clone();
+                to_days(&mut steps);
+                let place = if several(name, &by_name) && !region.is_empty() {
+                    format!("_{region}")
+                } else {
+                    String::new()
+                };
+                (format!("market_{name}{place}"), steps)
+            })
+            .collect();
+        // Two that come to one name would be two columns of one name.
+        self.market.sort_by(|a, b| a.0.cmp(&b.0));
+        self.market.dedup_by(|later, kept| later.0 == kept.0);
+        Ok(())
     }
 
     /// The own prices that hold for a product in a store.

@@ -39,10 +39,12 @@ pub(super) enum Column {
     Closed,
     Events(usize),
     CompetitorPrice,
+    CompetitorGap,
+    Market(usize),
 }
 
 impl Column {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self, beside: &Beside) -> &str {
         match self {
             Self::Units => "units",
             Self::Price => "price",
@@ -53,6 +55,8 @@ impl Column {
             Self::Closed => "closed",
             Self::Events(kind) => EVENTS[kind].1,
             Self::CompetitorPrice => "competitor_price",
+            Self::CompetitorGap => "competitor_gap",
+            Self::Market(k) => &beside.market[k].0,
         }
     }
 }
@@ -187,11 +191,14 @@ impl Maker<'_> {
                     days.means(&daily)
                 }
                 Column::Events(kind) => self.events(group, &days, *kind),
-                Column::CompetitorPrice => {
-                    let lists: Vec<&Steps> =
-                        products(group).filter_map(|p| self.beside.rivals.get(&p)).flatten().collect();
-                    days.means(&mean_of_steps(&lists, &days))
+                Column::CompetitorPrice => self.competitor_price(group, &days),
+                Column::CompetitorGap => {
+                    let own = self.price(group, &days, &sold);
+                    let theirs = self.competitor_price(group, &days);
+                    let gap = |(t, o): (&f64, &f64)| if *o > 0.0 { t / o - 1.0 } else { f64::NAN };
+                    theirs.iter().zip(&own).map(gap).collect()
                 }
+                Column::Market(k) => days.means(&mean_of_steps(&[&self.beside.market[*k].1], &days)),
             })
             .collect();
         Made { y, columns, stock_out_values }
@@ -254,6 +261,13 @@ impl Maker<'_> {
         let lists: Vec<&Steps> =
             group.pairs.iter().filter_map(|(p, s, _)| self.beside.own_price(*p, *s)).collect();
         mean_of_steps(&lists, days)
+    }
+
+    /// The mean of the competitors' latest prices.
+    fn competitor_price(&self, group: &Group, days: &Days) -> Vec<f64> {
+        let lists: Vec<&Steps> =
+            products(group).filter_map(|p| self.beside.rivals.get(&p)).flatten().collect();
+        days.means(&mean_of_steps(&lists, days))
     }
 
     /// The share of stores under a promotion, or the share taken off, by period. Where promotions of a store overlap,

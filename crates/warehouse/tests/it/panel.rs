@@ -77,12 +77,35 @@ fn full() -> (tempfile::TempDir, Shop) {
             vec!["2024-01-19 11:00", "view", "pot", ""],
         ],
     );
+    let searches = table(
+        "events",
+        &["ds", "event", "query", "n"],
+        &[
+            vec!["2024-01-03 09:00", "search", " 绿茶", "4"],
+            vec!["2024-01-03 10:00", "search", "GREEN", "2"],
+            vec!["2024-01-10 10:00", "search", "wu", "3"],
+            vec!["2024-01-10 10:00", "search", "coffee", "9"],
+        ],
+    );
+    let market = table(
+        "market",
+        &["series", "ds", "value", "region"],
+        &[
+            vec!["cpi", "2023-12-09", "101", "CN"],
+            vec!["cpi", "2024-01-09", "102.5", "CN"],
+            vec!["cpi", "2024-02-09", "999", "CN"],
+            vec!["retail", "2024-01-11", "7", "CN"],
+            vec!["retail", "2024-01-12", "8", "US"],
+        ],
+    );
     let tables = vec![
         ("products", products),
         ("prices", prices),
         ("stock", stock),
         ("promotions", promotions),
         ("events", events),
+        ("events", searches),
+        ("market", market),
     ];
     import(&shop, "beside", tables);
     (dir, shop)
@@ -142,6 +165,16 @@ fn plans_and_watchers_stand_beside_the_sales() {
     assert_eq!(of(&panel, "promotion", "cup")[16], 1.0);
     assert_eq!(of(&panel, "promotion", "tea")[21], 0.0);
     assert_eq!(text(&of(&panel, "competitor_price", "tea")[..6]), "NaN NaN 8 8 6 6");
+    // Paid were 4 on average.
+    assert_eq!(text(&of(&panel, "competitor_gap", "tea")[..6]), "NaN NaN 1 1 0.5 0.5");
+    // Searches without a product count for those whose title, category or brand holds the words.
+    assert_eq!(text(&of(&panel, "searches", "tea")[1..5]), "0 6 0 0");
+    assert_eq!(text(&of(&panel, "searches", "cup")[3..6]), "0 3 0");
+    // Market series are those known on the day; what came later is not seen.
+    assert_eq!(text(&of(&panel, "market_cpi", "cup")[..5]), "101 101 101 102.5 102.5");
+    assert_eq!(of(&panel, "market_cpi", "tea").last(), Some(&102.5));
+    assert!(!panel.covariate("market_cpi").unwrap().known_ahead);
+    assert_eq!(text(&of(&panel, "market_retail_US", "tea")[9..13]), "NaN NaN 8 8");
     assert_eq!(text(&of(&panel, "views", "tea")[..4]), "NaN 6 0 0");
     assert!(of(&panel, "views", "tea")[19].is_nan());
     assert_eq!(of(&panel, "carts", "tea")[3], 1.0);
