@@ -261,6 +261,9 @@ pub(crate) struct ForecastArgs {
     /// Central intervals in percent, as 80,95
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "80")]
     pub(crate) level: Vec<f64>,
+    /// With --model global: write what each feature adds to each step of each series (.parquet, .csv or .jsonl)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) explain: Option<PathBuf>,
 }
 
 /// What is forecast and how, for predicting and for evaluating alike.
@@ -295,6 +298,45 @@ pub(crate) struct ForecastWhat {
 pub(crate) enum ForecastAction {
     /// Backtest models from rolling origins and rank them
     Evaluate(ForecastEvaluateArgs),
+    /// Say which outside series run ahead of which product, by how many steps and how surely
+    Relations(RelationsArgs),
+    /// Say which past values stand out, where the level changed and what may be behind it
+    Anomalies(AnomaliesArgs),
+}
+
+/// Which series are looked at.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SeriesArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// What is looked at of a shop
+    #[arg(long, value_enum, default_value = "units")]
+    pub(crate) target: Target,
+    /// Products, categories or stores of a shop
+    #[arg(long, value_enum, default_value = "product")]
+    pub(crate) by: By,
+    /// The last stamp known; everything after it is left unseen
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
+}
+
+/// `tradewind forecast relations`
+#[derive(Debug, Args)]
+pub(crate) struct RelationsArgs {
+    #[command(flatten)]
+    pub(crate) what: SeriesArgs,
+    /// The furthest lag in steps [default: 14 days, 8 weeks, 6 months]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) max_lag: Option<u16>,
+    /// The share of false ones among the relations told, as 0.05
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(crate) level: f64,
+    /// Other series looked at for each, of its category where there are any, the largest first (0: none)
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    pub(crate) peers: u16,
+    /// How many relations to show
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
 }
 
 /// `tradewind forecast evaluate`
@@ -308,6 +350,24 @@ pub(crate) struct ForecastEvaluateArgs {
     /// Steps left out between what is known and what is forecast
     #[arg(long, default_value_t = 0, value_name = "STEPS")]
     pub(crate) gap: u16,
+}
+
+/// `tradewind forecast anomalies`
+#[derive(Debug, Args)]
+pub(crate) struct AnomaliesArgs {
+    #[command(flatten)]
+    pub(crate) what: SeriesArgs,
+    #[command(flatten)]
+    pub(crate) calendar: CalendarArgs,
+    /// The share of values that may be told wrongly, as 0.0001
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0001)]
+    pub(crate) false_alarms: f64,
+    /// How many anomalies to show, the most surprising first
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
+    /// Write a page that stands alone, with a plot of each of the worst series
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// `tradewind learn`

@@ -1,6 +1,7 @@
 //! Directions, stages and causes in words, Chinese and English.
 
 use crate::lang::Lang;
+use tradewind::forecast::anomalies::{Cause, Kind};
 use tradewind::forecast::trend::{NaiveScores, Scores, TrendQuality};
 use tradewind::{Basis, Direction, Driver, DriverKind, Freq, Stage};
 
@@ -79,6 +80,34 @@ pub(crate) fn driver(lang: Lang, driver: &Driver) -> String {
     match driver.detail.as_deref().filter(|d| !d.is_empty()) {
         Some(detail) => format!("{text} ({})", event(lang, detail)),
         None => text,
+    }
+}
+
+/// What sort of anomaly.
+pub(crate) fn anomaly(lang: Lang, kind: Kind) -> &'static str {
+    match kind {
+        Kind::Spike => lang.pick("spike", "突增"),
+        Kind::Drop => lang.pick("drop", "骤降"),
+        Kind::LevelShiftUp => lang.pick("level up", "水平上移"),
+        Kind::LevelShiftDown => lang.pick("level down", "水平下移"),
+        Kind::StockOutLike => lang.pick("like a stock-out", "疑似缺货"),
+    }
+}
+
+/// What may be behind an anomaly.
+pub(crate) fn cause(lang: Lang, cause: &Cause) -> String {
+    match cause {
+        Cause::Promotion => lang.pick("promotion", "促销").to_owned(),
+        Cause::PromotionEnded => lang.pick("a promotion had ended", "促销结束").to_owned(),
+        Cause::PriceCut => lang.pick("lower price", "降价").to_owned(),
+        Cause::PriceRise => lang.pick("higher price", "涨价").to_owned(),
+        Cause::Closed => lang.pick("closed", "停业").to_owned(),
+        Cause::StockOut => lang.pick("out of stock", "缺货").to_owned(),
+        Cause::Event(key) => event(lang, key),
+        Cause::RunUp(key) => match lang {
+            Lang::En => format!("before {}", event(lang, key)),
+            Lang::Zh => format!("{}前夕", event(lang, key)),
+        },
     }
 }
 

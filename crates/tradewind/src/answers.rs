@@ -1,11 +1,16 @@
 //! Answers as tables: what is written to files and handed to other programs.
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
+};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 use tradewind_core::freq::{DAY, Unit};
 use tradewind_core::{Direction, Error, Forecast, Freq, Result, Stamp, Trend};
+use tradewind_forecast::anomalies::Anomaly;
+use tradewind_forecast::global::{ExplainedStep, Link};
+use tradewind_forecast::relations::{Relations, Source};
 
 /// Stamps as a column: dates for days and longer, times for hours and minutes, whole numbers for counted steps.
 fn stamps(freq: Freq, values: Vec<Stamp>) -> ArrayRef {
@@ -65,6 +70,98 @@ pub fn forecast_table(forecasts: &[Forecast]) -> Result<RecordBatch> {
         columns.push((quantile_column(level), floats(values)));
     }
     batch(columns)
+}
+
+/// Features told of each step.
+const FEATURES_TOLD: usize = 12;
+
+/// What features add to forecasts as rows: `unique_id, ds, ahead, forecast, base, link, rank, feature, value, part`; the
+/// weightiest features of each step, the rest together as `(others)`. With the link `product` base and parts are
+/// multiplied, with `sum` they are added.
+pub fn explanation_table(steps: &[ExplainedStep], freq: Freq) -> Result<RecordBatch> {
+    let mut rows: Vec<(&ExplainedStep, usize, &str, f64, f64)> = Vec::new();
+    for s in steps {
+        let (told, others) = s.parts.split_at(FEATURES_TOLD.min(s.parts.len()));
+        rows.extend(told.iter().enumerate().map(|(k, p)| (s, k + 1, p.feature.as_str(), p.value, p.part)));
+        if !others.is_empty() {
+            let together = match s.link {
+                Link::Sum => others.iter().map(|p| p.part).sum(),
+                Link::Product => others.iter().map(|p| p.part).product(),
+            };
+            rows.push((s, FEATURES_TOLD + 1, "(others)", f64::NAN, together));
+        }
+    }
+    let whole = |v: &mut dyn Iterator<Item = usize>| -> ArrayRef {
+        Arc::new(v.map(|n| i64::try_from(n).unwrap_or(i64::MAX)).collect::<Int64Array>())
+    };
+    let link = |l: Link| match l {
+        Link::Sum => "sum",
+        Link::Product => "product",
+    };
+    batch(vec![
+        ("unique_id".into(), texts(rows.iter().map(|r| &r.0.unique_id))),
+        ("ds".into(), stamps(freq, rows.iter().map(|r| r.0.ds).collect())),
+        ("ahead".into(), whole(&mut rows.iter().map(|r| r.0.ahead))),
+        ("forecast".into(), floats(rows.iter().map(|r| r.0.forecast))),
+        ("base".into(), floats(rows.iter().map(|r| r.0.base))),
+        ("link".into(), texts(rows.iter().map(|r| link(r.0.link)))),
+        ("rank".into(), whole(&mut rows.iter().map(|r| r.1))),
+        ("feature".into(), texts(rows.iter().map(|r| r.2))),
+        ("value".into(), floats(rows.iter().map(|r| r.3))),
+        ("part".into(), floats(rows.iter().map(|r| r.4))),
+    ])
+}
+
+/// Relations as rows: `series, outside, source, lag, correlation, p_value, q_value, significant, improvement, n`.
+pub fn relation_table(found: &Relations) -> Result<RecordBatch> {
+    let all = || found.relations.iter();
+    let whole = |v: &mut dyn Iterator<Item = usize>| -> ArrayRef {
+        Arc::new(v.map(|n| i64::try_from(n).unwrap_or(i64::MAX)).collect::<Int64Array>())
+    };
+    batch(vec![
+        ("series".into(), texts(all().map(|r| &r.series))),
+        ("outside".into(), texts(all().map(|r| &r.outside))),
+        ("source".into(), texts(all().map(|r| source_word(r.source)))),
+        ("lag".into(), whole(&mut all().map(|r| r.lag))),
+        ("correlation".into(), floats(all().map(|r| r.correlation))),
+        ("p_value".into(), floats(all().map(|r| r.p_value))),
+        ("q_value".into(), floats(all().map(|r| r.q_value))),
+        (
+            "significant".into(),
+            Arc::new(all().map(|r| Some(r.q_value <= found.level)).collect::<BooleanArray>()),
+        ),
+        ("improvement".into(), floats(all().map(|r| r.improvement))),
+        ("n".into(), whole(&mut all().map(|r| r.n))),
+    ])
+}
+
+/// Anomalies as rows: `unique_id, ds, until, y, expected, lower, upper, score, kind, causes`; causes are parted by `;`.
+pub fn anomaly_table(found: &[Anomaly], freq: Freq) -> Result<RecordBatch> {
+    let all = || found.iter();
+    batch(vec![
+        ("unique_id".into(), texts(all().map(|a| &a.unique_id))),
+        ("ds".into(), stamps(freq, all().map(|a| a.ds).collect())),
+        ("until".into(), stamps(freq, all().map(|a| a.until).collect())),
+        ("y".into(), floats(all().map(|a| a.y))),
+        ("expected".into(), floats(all().map(|a| a.expected))),
+        ("lower".into(), floats(all().map(|a| a.lower))),
+        ("upper".into(), floats(all().map(|a| a.upper))),
+        ("score".into(), floats(all().map(|a| a.score))),
+        ("kind".into(), texts(all().map(|a| a.kind.word()))),
+        (
+            "causes".into(),
+            texts(all().map(|a| a.causes.iter().map(ToString::to_string).collect::<Vec<_>>().join(";"))),
+        ),
+    ])
+}
+
+/// The word of a source in files.
+fn source_word(source: Source) -> &'static str {
+    match source {
+        Source::Column => "column",
+        Source::Series => "series",
+        Source::Market => "market",
+    }
 }
 
 /// Trends as rows: `unique_id, cutoff, horizon, p_falling, p_steady, p_rising, direction, growth, growth_lower,

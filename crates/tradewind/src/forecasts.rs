@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::trends::By;
 use serde::Serialize;
-use tradewind_core::{Forecaster, Freq, Panel, Params, Run};
+use tradewind_core::{Ahead, Forecaster, Freq, Panel, Params, Run};
 use tradewind_forecast::backtest::{self, Backtest, Group, LeaderboardRow};
+use tradewind_forecast::global::{ExplainedStep, Global};
 use tradewind_warehouse::Shop;
 use tradewind_warehouse::panel::{GroupBy, PanelRequest, Target, shop_panel};
 
@@ -25,6 +26,18 @@ pub fn panel_of_shop(run: &Run, shop: &Shop, by: By, target: Target, freq: Freq)
         }
     };
     Ok(shop_panel(run, shop, &PanelRequest { by: group, target, ..PanelRequest::units(freq) })?.0)
+}
+
+/// What each feature adds to each step of each series, by the model `global` with these parameters. It is learnt as for a
+/// forecast, so that the answers are the same.
+///
+/// # Errors
+/// Parameters that it does not have, trees without exact contributions, cancellation.
+pub fn explain(run: &Run, panel: &Panel, params: &Params, horizon: usize) -> Result<Vec<ExplainedStep>> {
+    let mut model: Global = tradewind_forecast::global::ENTRY.read(params)?;
+    model.horizon = model.horizon.or(Some(horizon));
+    let fitted = model.fit_panel(run, panel)?;
+    Ok(fitted.explain(run, &Ahead::new(horizon, &[]))?)
 }
 
 /// The scores of several models on the same past windows: over all series, and by their class.

@@ -1,31 +1,42 @@
 //! `tradewind forecast`: forecasts with intervals, and the backtest that ranks models.
 
 use crate::Context;
-use crate::args::{self, ForecastAction, ForecastArgs, ForecastEvaluateArgs, ForecastWhat};
-use crate::commands::{cutoffs, params, read_input};
+use crate::args::{ForecastAction, ForecastArgs, ForecastEvaluateArgs, ForecastWhat};
+use crate::commands::{anomalies, params, relations, series};
 use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::Tone;
 use serde_json::{Value, json};
 use tradewind::forecast::Options;
 use tradewind::forecast::backtest::{Backtest, LeaderboardRow};
-use tradewind::warehouse::panel::Target;
 use tradewind::{Error, Forecast, Panel, Result, answers, forecast, forecasts, warehouse};
 
 /// Series shown on a terminal; all of them go to --output.
 const SERIES_SHOWN: usize = 10;
 
 pub(crate) fn run(context: &mut Context, args: &ForecastArgs) -> Result<Exit> {
-    if let Some(ForecastAction::Evaluate(args)) = &args.action {
-        return evaluate(context, args);
+    match &args.action {
+        Some(ForecastAction::Evaluate(args)) => return evaluate(context, args),
+        Some(ForecastAction::Relations(args)) => return relations::run(context, args),
+        Some(ForecastAction::Anomalies(args)) => return anomalies::run(context, args),
+        None => {}
     }
     let coverages: Vec<f64> = args.level.iter().map(|l| coverage(*l)).collect::<Result<_>>()?;
+    if args.explain.is_some() && !args.what.model.iter().any(|m| m == "global") {
+        return Err(Error::asked("only forecasts of `global` can be explained", "give --model global"));
+    }
     let panel = panel(context, &args.what)?;
     let params = params(&args.what.params)?;
     let mut all = Vec::new();
     for model in &args.what.model {
         let options = Options::new(args.what.horizon.into(), &coverages);
         all.push(forecast::forecast(&context.run, &panel, model, &params, &options)?);
+    }
+    if let Some(path) = &args.explain {
+        let steps = forecasts::explain(&context.run, &panel, &params, args.what.horizon.into())?;
+        warehouse::files::write_table(path, &[answers::explanation_table(&steps, panel.freq())?])?;
+        let p = &context.printer;
+        p.note(format!("{} {}", p.lang.pick("wrote", "已写出"), path.display()));
     }
     let p = &context.printer;
     if let Some(path) = &args.what.file.output {
@@ -50,29 +61,7 @@ fn coverage(percent: f64) -> Result<f64> {
 }
 
 fn panel(context: &mut Context, what: &ForecastWhat) -> Result<Panel> {
-    let panel = if what.file.input.is_some() {
-        read_input(context, &what.file)?
-    } else {
-        let shop = context.open_shop()?;
-        let freq = what.file.freq.as_deref().unwrap_or("D").parse()?;
-        let target = match what.target {
-            args::Target::Units => Target::Units,
-            args::Target::Revenue => Target::Revenue,
-            args::Target::Price => Target::Price,
-        };
-        forecasts::panel_of_shop(&context.run, &shop, what.by.into(), target, freq)?
-    };
-    match &what.as_of {
-        None => Ok(panel),
-        Some(date) => {
-            let cutoff = cutoffs(std::slice::from_ref(date), panel.freq())?;
-            let known = cutoff.first().map_or_else(|| panel.clone(), |c| panel.as_of(*c));
-            if known.is_empty() {
-                return Err(Error::asked(format!("nothing was known on {date}"), "choose a later --as-of"));
-            }
-            Ok(known)
-        }
-    }
+    series(context, &what.file, what.target, what.by, what.as_of.as_deref())
 }
 
 fn show(context: &Context, all: &[Forecast], coverages: &[f64]) {

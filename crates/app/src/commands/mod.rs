@@ -1,5 +1,6 @@
 //! One file per command; here is what several of them read from the command line.
 
+pub(crate) mod anomalies;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod forecast;
@@ -8,15 +9,17 @@ pub(crate) mod init;
 pub(crate) mod learn;
 pub(crate) mod models;
 pub(crate) mod reference;
+pub(crate) mod relations;
 pub(crate) mod trends;
 
 use crate::Context;
-use crate::args::{By, CalendarArgs, FileArgs};
+use crate::args::{self, By, CalendarArgs, FileArgs};
 use serde_json::Value;
 use tradewind::core::Params;
 use tradewind::core::calendar::{Calendar, Region};
 use tradewind::core::freq::parse_stamp;
-use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files};
+use tradewind::warehouse::panel::Target;
+use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files, forecasts};
 
 impl From<By> for tradewind::trends::By {
     fn from(by: By) -> Self {
@@ -34,6 +37,35 @@ pub(crate) fn read_input(context: &Context, args: &FileArgs) -> Result<Panel> {
     let path = args.input.as_deref().ok_or_else(|| Error::asked("no file is named", "give --input FILE"))?;
     let freq: Option<Freq> = args.freq.as_deref().map(str::parse).transpose()?;
     files::read_panel(&context.run, path, freq)
+}
+
+/// The series asked for: of the file of `--input`, else of the shop; as known on `as_of`.
+pub(crate) fn series(
+    context: &mut Context,
+    file: &FileArgs,
+    target: args::Target,
+    by: By,
+    as_of: Option<&str>,
+) -> Result<Panel> {
+    let panel = if file.input.is_some() {
+        read_input(context, file)?
+    } else {
+        let shop = context.open_shop()?;
+        let freq = file.freq.as_deref().unwrap_or("D").parse()?;
+        let target = match target {
+            args::Target::Units => Target::Units,
+            args::Target::Revenue => Target::Revenue,
+            args::Target::Price => Target::Price,
+        };
+        forecasts::panel_of_shop(&context.run, &shop, by.into(), target, freq)?
+    };
+    let Some(date) = as_of else { return Ok(panel) };
+    let cutoff = cutoffs(&[date.to_owned()], panel.freq())?;
+    let known = cutoff.first().map_or_else(|| panel.clone(), |c| panel.as_of(*c));
+    if known.is_empty() {
+        return Err(Error::asked(format!("nothing was known on {date}"), "choose a later --as-of"));
+    }
+    Ok(known)
 }
 
 /// Dates of the command line as stamps: `2016-04-24`, or a number for counted steps.

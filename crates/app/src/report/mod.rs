@@ -1,5 +1,6 @@
 //! Pages that stand alone: one file, no network, no script.
 
+pub(crate) mod anomalies;
 pub(crate) mod evaluation;
 pub(crate) mod learn;
 pub(crate) mod plots;

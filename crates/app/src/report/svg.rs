@@ -82,6 +82,86 @@ pub(crate) fn path(
     }
 }
 
+/// Something marked in a plot, with its tooltip.
+pub(crate) enum Mark {
+    /// A value.
+    Point { at: Stamp, y: f64, up: bool, text: String },
+    /// A day.
+    Upright { at: Stamp, text: String },
+    /// Several days.
+    Stretch { from: Stamp, to: Stamp, text: String },
+}
+
+/// History as a line, what was to be expected as a dashed line with the band of what is usual, and marks.
+pub(crate) fn marked(
+    history: &[(Stamp, f64)],
+    usual: &[Step],
+    marks: &[Mark],
+    title: &str,
+    say: &dyn Fn(Stamp) -> String,
+) -> Markup {
+    let (Some(&(first, _)), Some(&(last, _))) = (history.first(), history.last()) else { return html! {} };
+    let known = || history.iter().map(|h| h.1).filter(|v| v.is_finite());
+    let highest = usual.iter().map(|u| u.3).filter(|v| v.is_finite()).fold(0.0, f64::max);
+    // A band that goes far beyond all values would press them to the ground.
+    let most = known().fold(0.0, f64::max);
+    let ceiling = nice(most.max(highest.min(1.5 * most)).max(1e-9));
+    let floor = match known().fold(0.0, f64::min) {
+        v if v < 0.0 => -nice(-v),
+        _ => 0.0,
+    };
+    let span = (last - first).max(1) as f64;
+    let x = |s: Stamp| LEFT + (s - first) as f64 / span * (WIDTH - LEFT - RIGHT);
+    let y = |v: f64| {
+        HEIGHT - BOTTOM - ((v - floor) / (ceiling - floor)).clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
+    };
+    let whole: Vec<&Step> =
+        usual.iter().filter(|u| u.1.is_finite() && u.2.is_finite() && u.3.is_finite()).collect();
+    let mut band = String::new();
+    for u in &whole {
+        let _ = write!(band, "{:.1},{:.1} ", x(u.0), y(u.3));
+    }
+    for u in whole.iter().rev() {
+        let _ = write!(band, "{:.1},{:.1} ", x(u.0), y(u.2));
+    }
+    let line = strokes(history.iter().map(|(s, v)| (x(*s), v.is_finite().then(|| y(*v)))));
+    let expected = strokes(usual.iter().map(|u| (x(u.0), u.1.is_finite().then(|| y(u.1)))));
+    html! {
+        svg.plot viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
+            title { (title) }
+            @for share in [0.0, 0.5, 1.0] {
+                @let v = floor + share * (ceiling - floor);
+                line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(round(y(v))) y2=(round(y(v))) {}
+                text.tick x=(LEFT - 6.0) y=(round(y(v) + 4.0)) text-anchor="end" { (super::plots::signed(v)) }
+            }
+            @for (s, anchor) in [(first, "start"), (first + (last - first) / 2, "middle"), (last, "end")] {
+                text.tick x=(round(x(s))) y=(HEIGHT - 6.0) text-anchor=(anchor) { (say(s)) }
+            }
+            polygon.band points=(band.trim_end()) {}
+            @for mark in marks {
+                @match mark {
+                    Mark::Stretch { from, to, text } => {
+                        rect.future x=(round(x(*from))) y=(TOP) width=(round((x(*to) - x(*from)).max(2.0)))
+                            height=(HEIGHT - TOP - BOTTOM) { title { (text) } }
+                    }
+                    Mark::Upright { at, text } => {
+                        line.change x1=(round(x(*at))) x2=(round(x(*at))) y1=(TOP) y2=(HEIGHT - BOTTOM) { title { (text) } }
+                    }
+                    Mark::Point { .. } => {}
+                }
+            }
+            path.history style="stroke-width:1;opacity:.8" d=(line) {}
+            path.ahead style="stroke:var(--ink);stroke-width:1;stroke-dasharray:3 2" d=(expected) {}
+            @for mark in marks {
+                @if let Mark::Point { at, y: v, up, text } = mark && v.is_finite() {
+                    circle cx=(round(x(*at))) cy=(round(y(*v))) r="4"
+                        style=(if *up { "fill:var(--up)" } else { "fill:var(--down)" }) { title { (text) } }
+                }
+            }
+        }
+    }
+}
+
 /// A calibration curve: what was said against what happened, with the diagonal of a perfect answer.
 pub(crate) fn calibration(points: &[(f64, f64, usize)], title: &str) -> Markup {
     const SIDE: f64 = 220.0;
@@ -170,6 +250,16 @@ mod tests {
         assert!(path(&[], &[], &[], &words).into_string().is_empty());
         let one = path(&[(0, f64::NAN)], &[(86_400, f64::NAN, 0.0, 1.0)], &[-5, 0], &words).into_string();
         assert!(!one.contains("NaN") && one.contains("&lt;b&gt;"), "{one}");
+        let marks = [
+            Mark::Point { at: 0, y: f64::NAN, up: true, text: "<b>".into() },
+            Mark::Stretch { from: 0, to: -5, text: "s".into() },
+            Mark::Upright { at: 9, text: "u".into() },
+        ];
+        let odd = marked(&[(0, f64::NAN)], &[(0, f64::NAN, -1.0, f64::INFINITY)], &marks, "<b>", &|s| {
+            s.to_string()
+        })
+        .into_string();
+        assert!(!odd.contains("NaN") && !odd.contains("inf") && !odd.contains("<b>"), "{odd}");
         let flat = path(&[(0, 0.0), (86_400, 0.0)], &[], &[], &words).into_string();
         assert!(!flat.contains("NaN") && !flat.contains("inf"), "{flat}");
     }

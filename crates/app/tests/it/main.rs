@@ -9,6 +9,7 @@ mod file_mode;
 mod learn;
 mod manners;
 mod reference;
+mod relations;
 mod shop;
 
 use std::path::Path;
