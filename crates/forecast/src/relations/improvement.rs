@@ -20,7 +20,7 @@ pub(super) fn improvement(
     let n = y.len();
     let Some(begin) = n.checked_sub(windows * window).filter(|b| *b > 20) else { return f64::NAN };
     let (z, w) = (on_scale(y), on_scale(x));
-    let past = carried(&z, 0);
+    let past = carried(&z);
     let mut beside = season_columns(n, season);
     let lagged: Vec<f64> =
         (0..n).map(|t| t.checked_sub(lag).and_then(|s| w.get(s)).copied().unwrap_or(f64::NAN)).collect();
