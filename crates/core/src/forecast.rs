@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// A forecast of many series, `horizon` steps each: the mean and, where asked, quantiles.
 ///
+/// Where values move in steps, as prices do, a forecast may also say the likeliest value of each step (`mode`).
+///
 /// Invariant: `mean.len() == ids.len() * horizon`; `quantiles.len() == mean.len() * levels.len()`; `levels` are sorted,
-/// distinct, inside (0, 1); quantiles of one step do not cross.
+/// distinct, inside (0, 1); quantiles of one step do not cross; `modes` is empty or as long as `mean`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     model: String,
@@ -18,6 +20,8 @@ pub struct Forecast {
     mean: Vec<f64>,
     levels: Vec<f64>,
     quantiles: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    modes: Vec<f64>,
 }
 
 impl Forecast {
@@ -36,6 +40,7 @@ impl Forecast {
             mean: vec![],
             levels,
             quantiles: vec![],
+            modes: vec![],
         }
     }
 
@@ -52,6 +57,12 @@ impl Forecast {
                 self.horizon
             )));
         }
+        if !self.modes.is_empty() {
+            return Err(Error::Invalid(format!(
+                "forecast of `{id}` by {}: comes after the modes",
+                self.model
+            )));
+        }
         self.ids.push(id.to_owned());
         self.starts.push(start);
         self.mean.extend(mean);
@@ -60,6 +71,47 @@ impl Forecast {
         if q > 1 {
             self.quantiles[from..].chunks_mut(q).for_each(|row| row.sort_by(f64::total_cmp));
         }
+        Ok(())
+    }
+
+    /// The same forecast with the likeliest value of each step: `horizon` values for each series in their order, or none.
+    ///
+    /// # Errors
+    /// Another number of values.
+    pub fn with_modes(mut self, modes: Vec<f64>) -> Result<Self> {
+        if !modes.is_empty() && modes.len() != self.mean.len() {
+            return Err(Error::Invalid(format!(
+                "forecast by {}: {} modes for {} steps",
+                self.model,
+                modes.len(),
+                self.mean.len()
+            )));
+        }
+        self.modes = modes;
+        Ok(self)
+    }
+
+    /// Adds the series of `other` behind these.
+    ///
+    /// # Errors
+    /// Another model, frequency, horizon or other levels; modes in only one of the two.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        let same = self.model == other.model
+            && self.freq == other.freq
+            && self.horizon == other.horizon
+            && self.levels == other.levels
+            && (self.modes.is_empty() == other.modes.is_empty() || self.is_empty() || other.is_empty());
+        if !same {
+            return Err(Error::Invalid(format!(
+                "forecasts by {} and {} do not fit together",
+                self.model, other.model
+            )));
+        }
+        self.ids.extend(other.ids);
+        self.starts.extend(other.starts);
+        self.mean.extend(other.mean);
+        self.quantiles.extend(other.quantiles);
+        self.modes.extend(other.modes);
         Ok(())
     }
 
@@ -114,6 +166,16 @@ impl Forecast {
         &self.mean[i * self.horizon..(i + 1) * self.horizon]
     }
 
+    /// The likeliest values of series `i`, where the model says them.
+    pub fn mode(&self, i: usize) -> Option<&[f64]> {
+        self.modes.get(i * self.horizon..(i + 1) * self.horizon)
+    }
+
+    /// The likeliest values of all series; empty where the model does not say them.
+    pub fn modes(&self) -> &[f64] {
+        &self.modes
+    }
+
     /// The quantile at `level` of step `k` of series `i`, interpolated between the levels held; `None` when the level
     /// lies outside them.
     pub fn quantile(&self, i: usize, k: usize, level: f64) -> Option<f64> {
@@ -160,5 +222,21 @@ mod tests {
         assert_eq!(f.interval(0, 0, 0.8), Some((1.0, 3.0)));
         assert!(f.push("b", 5, &[2.0, 3.0], &[]).is_err());
         assert_eq!(Forecast::levels_of(&[0.8, 0.95]), [0.025, 0.1, 0.9, 0.975]);
+    }
+
+    #[test]
+    fn modes_and_more_series() {
+        let mut f = Forecast::new("m", Freq::STEP, 2, &[]);
+        f.push("a", 5, &[2.0, 3.0], &[]).expect("fits");
+        assert_eq!(f.mode(0), None);
+        let mut g = f.clone().with_modes(vec![1.0, 4.0]).expect("fits");
+        assert!(g.push("b", 5, &[2.0, 3.0], &[]).is_err() && g.clone().append(f.clone()).is_err());
+        assert!(f.clone().with_modes(vec![1.0]).is_err());
+        g.append(g.clone()).expect("fits");
+        assert_eq!((g.mode(1), g.len()), (Some(&[1.0, 4.0][..]), 2));
+        let written = serde_json::to_string(&f).expect("JSON");
+        assert!(!written.contains("modes"));
+        assert_eq!(serde_json::from_str::<Forecast>(&written).expect("a forecast"), f);
+        assert!(f.append(Forecast::new("other", Freq::STEP, 2, &[])).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::freq::{Freq, Stamp};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A borrowed view of one series: what classical methods receive.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +197,12 @@ impl Panel {
     pub fn keep_covariates(mut self, keep: impl FnMut(&Covariate) -> bool) -> Self {
         self.covariates.retain(keep);
         self
+    }
+
+    /// The same panel with these numeric columns in place of its own. Each must fit as [`Panel::with_covariate`] tells.
+    pub fn with_covariates_replaced(mut self, columns: Vec<Covariate>) -> Result<Self> {
+        self.covariates = Vec::with_capacity(columns.len());
+        columns.into_iter().try_fold(self, Self::with_covariate)
     }
 
     /// The same panel with one more column of one value a series, in the order of [`Panel::ids`].
@@ -410,6 +417,46 @@ impl Panel {
         })
     }
 
+    /// The series at these positions, which must be there, with all their columns.
+    pub fn part(&self, series: Range<usize>) -> Self {
+        let cut = |offsets: &[usize]| -> (Range<usize>, Vec<usize>) {
+            let own = &offsets[series.start..=series.end];
+            (own[0]..own[own.len() - 1], own.iter().map(|o| o - own[0]).collect())
+        };
+        let (y, offsets) = cut(&self.offsets);
+        Self {
+            freq: self.freq,
+            ids: self.ids[series.clone()].to_vec(),
+            starts: self.starts[series.clone()].to_vec(),
+            offsets,
+            y: self.y[y].to_vec(),
+            covariates: self
+                .covariates
+                .iter()
+                .map(|c| {
+                    let (values, offsets) = cut(&c.offsets);
+                    Covariate {
+                        name: c.name.clone(),
+                        known_ahead: c.known_ahead,
+                        offsets,
+                        values: c.values[values].to_vec(),
+                    }
+                })
+                .collect(),
+            statics: self
+                .statics
+                .iter()
+                .map(|c| StaticColumn {
+                    name: c.name.clone(),
+                    values: match &c.values {
+                        StaticValues::Text(v) => StaticValues::Text(v[series.clone()].to_vec()),
+                        StaticValues::Number(v) => StaticValues::Number(v[series.clone()].to_vec()),
+                    },
+                })
+                .collect(),
+        }
+    }
+
     /// Keeps the first `count(series)` observations of each; none means the series goes.
     fn slice(&self, mut count: impl FnMut(Series<'_>) -> usize) -> Self {
         let counts: Vec<usize> = (0..self.len()).map(|i| count(self.series(i))).collect();
@@ -473,6 +520,23 @@ mod tests {
         assert_eq!(early.ids(), ["b"]);
         assert_eq!(early.statics()[0].values, StaticValues::Number(vec![20.0]));
         assert!(p.as_of(-1).is_empty());
+    }
+
+    #[test]
+    fn parts_have_all_that_the_whole_has() {
+        let price = Covariate {
+            name: "price".into(),
+            known_ahead: true,
+            offsets: vec![0, 2, 6],
+            values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        };
+        let whole = panel().with_covariate(price).expect("fits");
+        assert_eq!(whole.part(0..2), whole);
+        assert!(whole.part(1..1).is_empty());
+        let b = whole.part(1..2);
+        assert_eq!((b.ids(), b.series(0).y), (&["b".to_owned()][..], &[1.0, 2.0, 3.0][..]));
+        assert_eq!(b.covariates()[0].of(0), [3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(b.statics()[0].values, StaticValues::Number(vec![10.0]));
     }
 
     #[test]

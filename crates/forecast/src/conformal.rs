@@ -423,7 +423,7 @@ impl Calibration {
                 .collect();
             out.push(id, f.ds(n, 0), &mean, &quantiles)?;
         }
-        Ok(out)
+        out.with_modes(f.modes().to_vec())
     }
 
     /// Takes notice of newer observations: a series that goes below zero may be forecast below zero.

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::auto;
+use crate::combination;
 use crate::conformal::{Conformal, ConformalSettings};
 use crate::entry;
 use serde_json::{Value, json};
@@ -91,6 +92,14 @@ pub fn fit(
     params: &Params,
     options: &Options<'_>,
 ) -> Result<Box<dyn FittedForecaster>> {
+    forecaster(model, params, options)?.fit(run, panel)
+}
+
+/// The method that [`forecast`] asks, before it has seen data: that of the catalogue, with intervals about it.
+///
+/// # Errors
+/// Those of [`forecast`] but for cancellation.
+pub fn forecaster(model: &str, params: &Params, options: &Options<'_>) -> Result<Box<dyn Forecaster>> {
     let entry = entry(model)?;
     let mut params = params.clone();
     // A model that looks back by itself does it for the steps wanted.
@@ -100,11 +109,11 @@ pub fn fit(
     crate::local::check_ahead(&Ahead::new(options.horizon, &Forecast::levels_of(options.coverages)))?;
     if model == auto::ENTRY.name {
         // It has looked back already, and gives intervals from that.
-        return auto::from_params(&params)?.exact_coverage(true).fit(run, panel);
+        return Ok(Box::new(auto::from_params(&params)?.exact_coverage(true)));
     }
     let inner = (entry.build)(&params)?;
     if options.coverages.is_empty() || options.intervals == Intervals::Model {
-        return inner.fit(run, panel);
+        return Ok(inner);
     }
     let season = params.get("season_length").and_then(Value::as_u64).unwrap_or(0) as usize;
     let settings = ConformalSettings {
@@ -119,7 +128,7 @@ pub fn fit(
         exact_coverage: true,
         ..ConformalSettings::default()
     };
-    Conformal::new(inner, settings).fit(run, panel)
+    Ok(Box::new(Conformal::new(inner, settings)))
 }
 
 /// The second half of [`forecast`]: asks a fitted model, and lifts what lies below zero where the history never did.
@@ -154,5 +163,32 @@ pub fn above_zero(f: &Forecast, panel: &Panel) -> Result<Forecast> {
             .collect();
         out.push(id, f.ds(i, 0), &mean, &quantiles)?;
     }
-    Ok(out)
+    // A likeliest value is one that was seen, so it is not below zero where none was.
+    out.with_modes(f.modes().to_vec())
+}
+
+/// Models that learn across series.
+const ACROSS: &[&str] =
+    &["auto", "global", "price", "linear_regression", "polynomial_regression", "logistic_regression"];
+
+/// Whether the model looks at each series on its own, so that the means of a part of a panel are those of the whole. A
+/// combination does when all of its members do.
+///
+/// ```
+/// use tradewind_core::Params;
+/// use tradewind_forecast::is_local;
+/// let mut params = Params::new();
+/// assert!(is_local("theta", &params) && is_local("combination", &params) && !is_local("global", &params));
+/// params.insert("methods".into(), "ets,global".into());
+/// assert!(!is_local("combination", &params));
+/// ```
+pub fn is_local(model: &str, params: &Params) -> bool {
+    if ACROSS.contains(&model) || entry(model).is_err() {
+        return false;
+    }
+    if model != combination::ENTRY.name {
+        return true;
+    }
+    let methods = params.get("methods").and_then(Value::as_str).unwrap_or_default();
+    methods.split(',').map(str::trim).all(|m| !ACROSS.contains(&m))
 }

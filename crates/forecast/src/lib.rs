@@ -41,7 +41,7 @@ pub mod relations;
 pub mod seasonality;
 pub mod trend;
 
-pub use forecasting::{Intervals, Options, forecast, forecast_each};
+pub use forecasting::{Intervals, Options, forecast, forecast_each, is_local};
 
 use tradewind_core::{Error, ForecasterEntry, Result};
 

@@ -265,7 +265,8 @@ impl FittedForecaster for FittedPrice {
     }
 
     fn predict(&self, run: &Run, ahead: &Ahead<'_>) -> Result<Forecast> {
-        Ok(self.modes(run, ahead)?.forecast)
+        let said = self.modes(run, ahead)?;
+        said.forecast.with_modes(said.modes)
     }
 
     fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {

@@ -98,6 +98,20 @@ fn every_length_is_answered() {
 }
 
 #[test]
+fn models_called_local_say_the_same_of_a_part() {
+    let p = panel((0..9).map(|k| sales(60 + 9 * k, k)).collect());
+    each(|e| {
+        if tradewind_forecast::is_local(e.name, &Params::new()) {
+            let (whole, part) = (forecast(e, &p, 5), forecast(e, &p.part(3..6), 5));
+            for i in 0..3 {
+                assert_eq!(whole.ids()[i + 3], part.ids()[i]);
+                assert_eq!(whole.mean(i + 3), part.mean(i), "{} of {}", e.name, part.ids()[i]);
+            }
+        }
+    });
+}
+
+#[test]
 fn missing_values_are_borne() {
     let n = f64::NAN;
     let full = sales(90, 2);

@@ -175,9 +175,9 @@ fn strides_feed_back_what_they_say() {
         off(&mixed)
     );
     assert_ne!(weekly.mean(0)[20], direct.mean(0)[20]);
-    // A shorter question is the beginning of a longer one.
-    let seven = fit(r#"{"stride":7}"#);
-    assert_eq!(seven.mean(5), weekly.mean(5), "the same answer twice");
+    let again = fit(r#"{"stride":7}"#);
+    assert_eq!(again.mean(5), weekly.mean(5), "the same answer twice");
+}
 
 /// Counts of 40 products whose mean follows their views of seven days before.
 fn viewed(n: usize) -> (Panel, impl Fn(usize, usize) -> f64) {
