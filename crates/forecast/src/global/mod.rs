@@ -50,7 +50,7 @@ use crate::regression::CALENDAR;
 pub use explain::{ExplainedStep, FeaturePart, Link};
 pub use fitted::FittedGlobal;
 use leading::Leading;
-use rows::{Members, Plan};
+use rows::{Member, Members, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use spread::Spread;
@@ -59,7 +59,7 @@ use tradewind_core::freq::Unit;
 use tradewind_core::{
     Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Params, Result, Run,
 };
-use tradewind_learn::ensemble::Member;
+use tradewind_learn::ensemble;
 use tradewind_learn::{Dataset, Matrix, Task};
 
 /// The catalogue entry.
@@ -185,6 +185,10 @@ const WARM_UP: usize = 4;
 const HELD_OUT: f64 = 0.05;
 /// The share of rows that ask no further than a stride ahead, where answers are fed back.
 const NEAR_ROWS: f64 = 0.4;
+/// Where some series are younger than a year, so many rows are made as if their series were as young, at least and at
+/// most: series without a past are otherwise too rare to learn what to make of them.
+const FORGETFUL_MIN: f64 = 0.05;
+const FORGETFUL_MAX: f64 = 0.3;
 /// Rows held out at most.
 const HELD_OUT_MAX: usize = 40_000;
 /// Panels with fewer rows are forecast by what [`crate::mean`] says.
@@ -277,6 +281,11 @@ impl Global {
         let held_out = if possible > 2000 { HELD_OUT } else { 0.2 };
         let seed = run.seed;
         let plan = &fitted.plan;
+        let n_new = members.all.iter().filter(|m| m.history.len() < plan.year).count();
+        let forgetful = match n_new {
+            0 => 0.0,
+            n => (n as f64 / members.all.len() as f64).clamp(FORGETFUL_MIN, FORGETFUL_MAX),
+        };
         let tables: Vec<Rows> = map_series(run, ENTRY.name, panel.len(), |i| {
             let (m, skip) = (&members.all[i], panel.series(i).y.len() - members.all[i].history.len());
             let known = panel.series(i).y;
@@ -292,13 +301,22 @@ impl Global {
                 let furthest = if near { self.stride.min(horizon) } else { horizon };
                 let ahead = 1 + (mix(dice ^ 0x5eed) % furthest as u64) as usize;
                 let ahead = ahead.min(t + 1 - WARM_UP);
-                let o = t + 1 - ahead;
+                let (mut m, mut o) = (m, t + 1 - ahead);
+                let new: Member;
+                if unit(mix(dice ^ 0xc01d)) < forgetful {
+                    // As many as a new series may have, few rather than many.
+                    let most = o.min(plan.year);
+                    let keep = WARM_UP as f64 * (most as f64 / WARM_UP as f64).powf(unit(mix(dice ^ 0x0a9e)));
+                    let keep = (keep as usize).clamp(WARM_UP, most);
+                    new = m.forgetting(plan, o, keep, ahead);
+                    (m, o) = (&new, keep);
+                }
                 let scale = fitted.scale(&m.history, o);
                 let y = known[skip + t] / scale;
                 if !y.is_finite() {
                     continue;
                 }
-                members.row(plan, i, o, ahead, scale, calendar.as_ref(), &mut rows.x);
+                members.row_of(plan, m, o, ahead, scale, calendar.as_ref(), &mut rows.x);
                 rows.y.push(y);
                 rows.held.push(held < held_out);
                 rows.scale.push(scale);
@@ -347,7 +365,7 @@ impl Global {
             errors.add(aside.ahead[k], f * aside.scale[k], aside.y[k] * aside.scale[k], aside.level[k]);
         }
         fitted.spread = errors.finish();
-        fitted.set_model(Member { name: self.learner.clone(), model });
+        fitted.set_model(ensemble::Member { name: self.learner.clone(), model });
         Ok(fitted)
     }
 }

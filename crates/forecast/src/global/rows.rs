@@ -196,6 +196,28 @@ pub(super) struct Member {
     pub(super) code: usize,
 }
 
+impl Member {
+    /// The same series as if nothing were known of it but the `keep` values before place `o`, and plans up to `ahead`
+    /// places after it: so a model learns what to say of series that are new.
+    pub(super) fn forgetting(&self, plan: &Plan, o: usize, keep: usize, ahead: usize) -> Self {
+        let from = o - keep.min(o);
+        Self {
+            history: History::new(&self.history.values()[from..o], plan.season),
+            start: plan.freq.add(self.start, from as i64),
+            begins: self.begins.iter().map(|b| b + from).collect(),
+            groups: self.groups.clone(),
+            statics: self.statics.clone(),
+            covariates: self
+                .covariates
+                .iter()
+                .map(|c| c.get(from..c.len().min(o + ahead + 1)).unwrap_or(&[]).to_vec())
+                .collect(),
+            usual: self.usual.clone(),
+            code: self.code,
+        }
+    }
+}
+
 /// All series with the sums of their groups.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
@@ -308,8 +330,30 @@ impl Members {
     }
 
     /// Appends the row of the step `ahead` places after the first `o` values of series `i`, values divided by `scale`.
-    pub(super) fn row(&self, plan: &Plan, i: usize, o: usize, ahead: usize, scale: f64, calendar: Option<&CalendarTable>, out: &mut Vec<f64>) {
-        let m = &self.all[i];
+    pub(super) fn row(
+        &self,
+        plan: &Plan,
+        i: usize,
+        o: usize,
+        ahead: usize,
+        scale: f64,
+        calendar: Option<&CalendarTable>,
+        out: &mut Vec<f64>,
+    ) {
+        self.row_of(plan, &self.all[i], o, ahead, scale, calendar, out);
+    }
+
+    /// [`Members::row`] of a series as it is given, whose groups are those of `self`.
+    pub(super) fn row_of(
+        &self,
+        plan: &Plan,
+        m: &Member,
+        o: usize,
+        ahead: usize,
+        scale: f64,
+        calendar: Option<&CalendarTable>,
+        out: &mut Vec<f64>,
+    ) {
         let h = &m.history;
         let by = 1.0 / scale;
         out.extend((1..=LASTS).map(|k| h.back(o, k) * by));
@@ -331,6 +375,8 @@ impl Members {
         }
         for (g, sums) in self.sums.iter().enumerate() {
             let sum = &sums[m.groups[g]];
+            // A series of a few steps has its level from these, so its group's year is measured on as many.
+            let own = recent.min(o.max(1));
             let o = (m.begins[g] + o).min(sum.len());
             let now = sum.level(o, recent);
             out.push(ratio(sum.level(o, (recent / 4).max(1)), now));
@@ -338,7 +384,7 @@ impl Members {
                 out.push(ratio(sum.phase_mean(o, ahead, PHASE_MEANS[1]), sum.level(o, PHASE_MEANS[1] * plan.season)));
             }
             if plan.year > 0 {
-                let past = o.checked_sub(plan.year).map_or(f64::NAN, |past| sum.mean(past, recent));
+                let past = o.checked_sub(plan.year).map_or(f64::NAN, |past| sum.mean(past, own));
                 out.push(ratio(sum.around(o, ahead, plan.year, plan.half_year_window()), past));
             }
         }
