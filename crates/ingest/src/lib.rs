@@ -43,6 +43,7 @@ mod panel_file;
 mod parquet_file;
 mod preset;
 mod rejects;
+mod series_rows;
 mod source;
 mod table_file;
 

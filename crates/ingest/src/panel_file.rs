@@ -6,6 +6,7 @@ use crate::error::{IngestError, Result};
 use crate::input::Input;
 use crate::mapping::{ColumnMapping, folded};
 use crate::open_source;
+use crate::series_rows::{Grid, NO_ROW, Rows, Stamps};
 use crate::source::{RawBatch, ReadSettings};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
@@ -117,9 +118,10 @@ pub fn read_panel_input(
         styles: Styles::default(),
         ids: HashMap::new(),
         names: vec![],
-        row_ids: vec![],
-        stamps: vec![],
-        values: vec![],
+        series: vec![],
+        n_rows: 0,
+        piece_ids: vec![],
+        piece_rows: vec![],
     };
     run.progress().begin("read", 0);
     let read = loop {
@@ -149,8 +151,8 @@ struct Extra {
 enum Kind {
     /// No value yet.
     Unknown,
-    /// A number a row; shorter than the rows when the last ones are empty.
-    Number(Vec<f64>),
+    /// A number a row, kept with each series.
+    Number,
     /// A text a series.
     Text(Vec<Option<String>>),
     /// Neither; left out.
@@ -171,9 +173,12 @@ struct Table {
     styles: Styles,
     ids: HashMap<String, u32>,
     names: Vec<String>,
-    row_ids: Vec<u32>,
-    stamps: Vec<Stamp>,
-    values: Vec<f64>,
+    series: Vec<Rows>,
+    n_rows: usize,
+    /// The series of each row of the piece at hand.
+    piece_ids: Vec<u32>,
+    /// Which row of its series each row of the piece is; only where there are further columns.
+    piece_rows: Vec<u32>,
 }
 
 impl Table {
@@ -208,8 +213,7 @@ impl Table {
         if n == 0 {
             return Ok(());
         }
-        let first_row = self.row_ids.len();
-        if first_row.saturating_add(n) > u32::MAX as usize {
+        if self.n_rows.saturating_add(n) > u32::MAX as usize {
             return Err(IngestError::TooLarge {
                 file: self.file.clone(),
                 what: "its number of rows".into(),
@@ -223,17 +227,26 @@ impl Table {
             }
         };
         self.add_ids(batch, self.id.map(column))?;
-        self.add_stamps(batch, &column(self.ds))?;
+        let stamps = self.stamps(batch, &column(self.ds))?;
         let how = ColumnMapping::default();
         let mut marks = Marks::new(n);
         let y = numbers(&column(self.y), self.y, &how, &mut self.styles, &mut marks).values;
         if let Some(row) = (0..n).find(|r| marks.is_bad(*r)) {
             return Err(self.wrong(batch, row, self.y, "is not a number"));
         }
-        self.values.extend(y.iter().map(|v| v.unwrap_or(f64::NAN)));
+        self.n_rows += n;
+        self.piece_rows.clear();
+        for ((id, ds), value) in self.piece_ids.iter().zip(stamps.values()).zip(y.iter()) {
+            let rows = &mut self.series[*id as usize];
+            if !self.extras.is_empty() {
+                self.piece_rows.push(u32::try_from(rows.values.len()).unwrap_or(u32::MAX));
+            }
+            rows.stamps.push(*ds);
+            rows.values.push(value.unwrap_or(f64::NAN));
+        }
         let mut extras = std::mem::take(&mut self.extras);
-        for extra in &mut extras {
-            self.add_extra(extra, &column(extra.column), first_row);
+        for (k, extra) in extras.iter_mut().enumerate() {
+            self.add_extra(extra, k, &column(extra.column));
         }
         self.extras = extras;
         Ok(())
@@ -241,16 +254,17 @@ impl Table {
 
     fn add_ids(&mut self, batch: &RawBatch, array: Option<ArrayRef>) -> Result<()> {
         let n = batch.n_rows();
+        self.piece_ids.clear();
         let Some(array) = array else {
             if self.names.is_empty() {
                 self.names.push("series".into());
+                self.series.push(Rows::default());
             }
-            self.row_ids.resize(self.row_ids.len() + n, 0);
+            self.piece_ids.resize(n, 0);
             return Ok(());
         };
         let text = texts(&array);
         let mut last: Option<(&str, u32)> = None;
-        self.row_ids.reserve(n);
         for row in 0..n {
             if text.is_null(row) {
                 return Err(self.wrong(batch, row, self.id.unwrap_or(0), "the series has no name"));
@@ -264,17 +278,18 @@ impl Table {
                         let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
                         self.ids.insert(name.to_owned(), id);
                         self.names.push(name.to_owned());
+                        self.series.push(Rows::default());
                         id
                     }
                 },
             };
             last = Some((name, id));
-            self.row_ids.push(id);
+            self.piece_ids.push(id);
         }
         Ok(())
     }
 
-    fn add_stamps(&mut self, batch: &RawBatch, array: &ArrayRef) -> Result<()> {
+    fn stamps(&mut self, batch: &RawBatch, array: &ArrayRef) -> Result<Int64Array> {
         let counted = *self.counted.get_or_insert_with(|| counts_steps(array, self.freq));
         let n = batch.n_rows();
         let bad = |table: &Self, row| {
@@ -314,11 +329,11 @@ impl Table {
         if counted && let Some(row) = (0..n).find(|r| !(-STEP_MAX..=STEP_MAX).contains(&stamps.value(*r))) {
             return bad(self, row);
         }
-        self.stamps.extend_from_slice(stamps.values());
-        Ok(())
+        Ok(stamps)
     }
 
-    fn add_extra(&mut self, extra: &mut Extra, array: &ArrayRef, first_row: usize) {
+    /// Takes in column `k` of the further ones.
+    fn add_extra(&mut self, extra: &mut Extra, k: usize, array: &ArrayRef) {
         let n = array.len();
         if matches!(extra.kind, Kind::Dropped) || array.null_count() == n {
             return;
@@ -347,32 +362,42 @@ impl Table {
                 .filter(|_| !marks.any()),
         };
         match (&mut extra.kind, as_numbers) {
-            (Kind::Unknown, Some(values)) => {
-                let mut all = vec![f64::NAN; first_row];
-                all.extend(values.iter().map(|v| v.unwrap_or(f64::NAN)));
-                extra.kind = Kind::Number(all);
+            (Kind::Unknown | Kind::Number, Some(values)) => {
+                extra.kind = Kind::Number;
+                for ((id, row), value) in self.piece_ids.iter().zip(&self.piece_rows).zip(values.iter()) {
+                    let Some(value) = value else { continue };
+                    let columns = &mut self.series[*id as usize].extras;
+                    if columns.len() <= k {
+                        columns.resize_with(k + 1, Vec::new);
+                    }
+                    columns[k].resize(*row as usize, f64::NAN);
+                    columns[k].push(value);
+                }
             }
-            (Kind::Number(all), Some(values)) => {
-                all.resize(first_row, f64::NAN);
-                all.extend(values.iter().map(|v| v.unwrap_or(f64::NAN)));
+            (Kind::Number, None) => {
+                extra.kind = Kind::Dropped;
+                for rows in &mut self.series {
+                    if let Some(values) = rows.extras.get_mut(k) {
+                        *values = vec![];
+                    }
+                }
             }
-            (Kind::Number(_), None) => extra.kind = Kind::Dropped,
             (Kind::Unknown, None) => {
                 extra.kind = Kind::Text(vec![]);
-                self.add_text(extra, array, first_row);
+                self.add_text(extra, array);
             }
-            (Kind::Text(_), _) => self.add_text(extra, array, first_row),
+            (Kind::Text(_), _) => self.add_text(extra, array),
             (Kind::Dropped, _) => {}
         }
     }
 
-    fn add_text(&self, extra: &mut Extra, array: &ArrayRef, first_row: usize) {
+    fn add_text(&self, extra: &mut Extra, array: &ArrayRef) {
         let Kind::Text(of_series) = &mut extra.kind else { return };
         of_series.resize(self.names.len(), None);
         let text = texts(array);
-        for (row, value) in text.iter().enumerate() {
+        for (id, value) in self.piece_ids.iter().zip(text.iter()) {
             let Some(value) = value else { continue };
-            let slot = &mut of_series[self.row_ids[first_row + row] as usize];
+            let slot = &mut of_series[*id as usize];
             match slot {
                 None => *slot = Some(value.to_owned()),
                 Some(known) if known == value => {}
@@ -390,111 +415,52 @@ impl Table {
 
     /// The panel of all rows.
     fn panel(mut self) -> Result<Panel> {
+        self.ids = HashMap::new();
+        let freq = self.settle_freq()?;
         let n_series = self.names.len();
-        // Rows by series: a counting sort, then by date inside each where they are not in order already.
-        let mut starts = vec![0_usize; n_series + 1];
-        for id in &self.row_ids {
-            starts[*id as usize + 1] += 1;
-        }
-        for i in 0..n_series {
-            starts[i + 1] += starts[i];
-        }
-        let mut next = starts.clone();
-        let mut rows = vec![0_u32; self.row_ids.len()];
-        for (row, id) in self.row_ids.iter().enumerate() {
-            let slot = &mut next[*id as usize];
-            rows[*slot] = u32::try_from(row).unwrap_or(u32::MAX);
-            *slot += 1;
-        }
-        drop(next);
-        for i in 0..n_series {
-            let own = &mut rows[starts[i]..starts[i + 1]];
-            if !own.is_sorted_by_key(|r| self.stamps[*r as usize]) {
-                own.sort_by_key(|r| self.stamps[*r as usize]);
-            }
-        }
         let mut order: Vec<usize> = (0..n_series).collect();
         order.sort_by(|a, b| self.names[*a].cmp(&self.names[*b]));
-        let freq = self.settle_freq(&starts, &rows)?;
 
         let mut series = Vec::with_capacity(n_series);
-        let mut kept = Vec::with_capacity(n_series);
-        // For each kept series: the row of each step, from the first observation to the last row.
-        let mut steps: Vec<Vec<u32>> = Vec::with_capacity(n_series);
+        // For each kept series: its number, how many steps are observed, and the row of each step.
+        let mut kept: Vec<(usize, usize, Grid)> = Vec::with_capacity(n_series);
         let mut gaps = 0_usize;
-        for &i in &order {
-            let own = &rows[starts[i]..starts[i + 1]];
-            let Some(first) = own.iter().position(|r| !self.values[*r as usize].is_nan()) else { continue };
-            let own = &own[first..];
-            let last = own.iter().rposition(|r| !self.values[*r as usize].is_nan()).unwrap_or(0);
-            let start = self.stamps[own[0] as usize];
-            let mut grid: Vec<u32> = Vec::with_capacity(own.len());
-            let mut n_observed = 0;
-            for (at, &row) in own.iter().enumerate() {
-                let ds = self.stamps[row as usize];
-                let told = |what: &str| {
-                    self.fault(tradewind_core::Error::Invalid(format!(
-                        "series `{}`: {} {what}",
-                        self.names[i],
-                        freq.format(ds)
-                    )))
-                };
-                let k = freq.steps(start, ds).and_then(|k| usize::try_from(k).ok()).ok_or_else(|| {
-                    told(&format!(
-                        "is not on the {freq} grid that starts at {}; choose another --freq or mend the date",
-                        freq.format(start)
-                    ))
-                })?;
-                if k < grid.len() {
-                    return Err(told("is given twice; sum or drop the duplicates"));
-                }
-                gaps = gaps.saturating_add(k - grid.len());
-                if gaps > GAP_STEPS_MAX {
-                    return Err(told(
-                        "lies far from the dates before it: the gaps would fill more than 30 million steps; is the date right?",
-                    ));
-                }
-                grid.resize(k, NO_ROW);
-                grid.push(row);
-                if at == last {
-                    n_observed = grid.len();
-                }
-            }
-            let y = grid[..n_observed]
-                .iter()
-                .map(|r| self.values.get(*r as usize).copied().unwrap_or(f64::NAN))
-                .collect();
+        for i in order {
+            let values = std::mem::take(&mut self.series[i].values);
+            let Some((start, grid, n_observed)) = self.grid(i, &values, freq, &mut gaps)? else { continue };
+            self.series[i].stamps = Stamps::default();
+            let y = match &grid {
+                Grid::From(0, n) if n_observed == *n => values,
+                _ => (0..n_observed).map(|k| grid.value(k, &values)).collect(),
+            };
             series.push((std::mem::take(&mut self.names[i]), start, y));
-            kept.push((i, n_observed));
-            steps.push(grid);
+            kept.push((i, n_observed, grid));
         }
-        self.values = vec![];
         let mut panel = Panel::from_series(freq, series).map_err(|e| self.fault(e))?;
-        for extra in std::mem::take(&mut self.extras) {
+        for (e, extra) in std::mem::take(&mut self.extras).into_iter().enumerate() {
             panel = match extra.kind {
-                Kind::Number(values) => {
-                    let value = |r: u32| values.get(r as usize).copied().unwrap_or(f64::NAN);
-                    let known_ahead = steps
-                        .iter()
-                        .zip(&kept)
-                        .any(|(g, (_, n))| g[*n..].iter().any(|r| !value(*r).is_nan()));
+                Kind::Number => {
+                    let known_ahead = kept.iter().any(|(i, n, grid)| {
+                        let values = self.series[*i].extras.get(e).map_or(&[][..], Vec::as_slice);
+                        (*n..grid.len()).any(|k| !grid.value(k, values).is_nan())
+                    });
                     let mut column =
                         Covariate { name: extra.name, known_ahead, offsets: vec![0], values: vec![] };
-                    for (grid, (_, n)) in steps.iter().zip(&kept) {
-                        let end = if known_ahead {
-                            grid.iter()
-                                .rposition(|r| !value(*r).is_nan())
-                                .map_or(*n, |last| (last + 1).max(*n))
-                        } else {
-                            *n
+                    for (i, n, grid) in &kept {
+                        let values = self.series[*i].extras.get_mut(e).map_or_else(Vec::new, std::mem::take);
+                        let end = match known_ahead {
+                            true => (*n..grid.len())
+                                .rfind(|k| !grid.value(*k, &values).is_nan())
+                                .map_or(*n, |last| last + 1),
+                            false => *n,
                         };
-                        column.values.extend(grid[..end].iter().map(|r| value(*r)));
+                        column.values.extend((0..end).map(|k| grid.value(k, &values)));
                         column.offsets.push(column.values.len());
                     }
                     panel.with_covariate(column).map_err(|e| self.fault(e))?
                 }
                 Kind::Text(of_series) => {
-                    let values = kept.iter().map(|(i, _)| of_series.get(*i).cloned().flatten()).collect();
+                    let values = kept.iter().map(|(i, ..)| of_series.get(*i).cloned().flatten()).collect();
                     panel
                         .with_static(StaticColumn { name: extra.name, values: StaticValues::Text(values) })
                         .map_err(|e| self.fault(e))?
@@ -505,8 +471,72 @@ impl Table {
         Ok(panel)
     }
 
+    /// The first stamp of series `i`, its grid, and how many of its steps reach to the last observation; `None` for a
+    /// series without one. `gaps` counts steps without a row over all series.
+    fn grid(
+        &self,
+        i: usize,
+        values: &[f64],
+        freq: Freq,
+        gaps: &mut usize,
+    ) -> Result<Option<(Stamp, Grid, usize)>> {
+        let stamps = &self.series[i].stamps;
+        let even = !matches!(freq.unit, Unit::Month | Unit::MonthEnd);
+        if even && stamps.are_apart_by(freq.add(0, 1)) {
+            let observed = |v: &f64| !v.is_nan();
+            let (Some(first), Some(last)) =
+                (values.iter().position(observed), values.iter().rposition(observed))
+            else {
+                return Ok(None);
+            };
+            return Ok(Some((stamps.at(first), Grid::From(first, values.len() - first), last + 1 - first)));
+        }
+        let mut own: Vec<u32> = (0..values.len()).map(|r| u32::try_from(r).unwrap_or(u32::MAX)).collect();
+        if !stamps.are_sorted() {
+            own.sort_by_key(|r| stamps.at(*r as usize));
+        }
+        let observed = |r: &u32| !values[*r as usize].is_nan();
+        let Some(first) = own.iter().position(observed) else { return Ok(None) };
+        let own = &own[first..];
+        let last = own.iter().rposition(observed).unwrap_or(0);
+        let start = stamps.at(own[0] as usize);
+        let mut grid: Vec<u32> = Vec::with_capacity(own.len());
+        let mut n_observed = 0;
+        for (at, &row) in own.iter().enumerate() {
+            let ds = stamps.at(row as usize);
+            let told = |what: &str| {
+                self.fault(tradewind_core::Error::Invalid(format!(
+                    "series `{}`: {} {what}",
+                    self.names[i],
+                    freq.format(ds)
+                )))
+            };
+            let k = freq.steps(start, ds).and_then(|k| usize::try_from(k).ok()).ok_or_else(|| {
+                told(&format!(
+                    "is not on the {freq} grid that starts at {}; choose another --freq or mend the date",
+                    freq.format(start)
+                ))
+            })?;
+            if k < grid.len() {
+                return Err(told("is given twice; sum or drop the duplicates"));
+            }
+            *gaps = gaps.saturating_add(k - grid.len());
+            if *gaps > GAP_STEPS_MAX {
+                return Err(told(
+                    "lies far from the dates before it: the gaps would fill more than 30 million steps; is the date right?",
+                ));
+            }
+            grid.resize(k, NO_ROW);
+            grid.push(row);
+            if at == last {
+                n_observed = grid.len();
+            }
+        }
+        Ok(Some((start, Grid::Listed(grid), n_observed)))
+    }
+
     /// The frequency given, or the one most series have; mended where only start or end of the month differ.
-    fn settle_freq(&self, starts: &[usize], rows: &[u32]) -> Result<Freq> {
+    fn settle_freq(&self) -> Result<Freq> {
         let invalid = |text: String| Err(self.fault(tradewind_core::Error::Invalid(text)));
         if self.counted == Some(true) {
             return match self.freq {
@@ -527,9 +557,9 @@ impl Table {
             Some(freq) => freq,
             None => {
                 let mut seen: Vec<(Freq, usize)> = Vec::new();
-                for w in starts.windows(2).take(FREQ_SERIES) {
-                    let mut stamps: Vec<Stamp> =
-                        rows[w[0]..w[1]].iter().map(|r| self.stamps[*r as usize]).collect();
+                for rows in self.series.iter().take(FREQ_SERIES) {
+                    let mut stamps: Vec<Stamp> = rows.stamps.iter().collect();
+                    stamps.sort_unstable();
                     stamps.dedup();
                     if let Some(freq) = Freq::infer(&stamps) {
                         match seen.iter_mut().find(|s| s.0 == freq) {
@@ -542,7 +572,7 @@ impl Table {
                 let best = seen.iter().max_by(|a, b| a.1.cmp(&b.1).then(length(b.0).cmp(&length(a.0))));
                 match best {
                     Some((freq, _)) => *freq,
-                    None if self.row_ids.is_empty() => Freq::DAILY,
+                    None if self.n_rows == 0 => Freq::DAILY,
                     None => {
                         return invalid(
                             "no series has two dates, so the frequency cannot be found; give it with --freq"
@@ -552,24 +582,20 @@ impl Table {
                 }
             }
         };
-        let is_end = |s: &Stamp| {
-            s.rem_euclid(DAY) == 0 && date(*s + DAY) != date(*s) && stamp(date(*s)) == *s && {
+        let is_end = |s: Stamp| {
+            s.rem_euclid(DAY) == 0 && date(s + DAY) != date(s) && stamp(date(s)) == s && {
                 use chrono::Datelike;
-                date(*s + DAY).day() == 1
+                date(s + DAY).day() == 1
             }
         };
+        let all_ends = || self.series.iter().all(|rows| rows.stamps.iter().all(is_end));
         Ok(match freq.unit {
-            Unit::MonthEnd if !self.stamps.iter().all(is_end) => Freq { unit: Unit::Month, ..freq },
-            Unit::Month if !self.stamps.is_empty() && self.stamps.iter().all(is_end) => {
-                Freq { unit: Unit::MonthEnd, ..freq }
-            }
+            Unit::MonthEnd if !all_ends() => Freq { unit: Unit::Month, ..freq },
+            Unit::Month if self.n_rows > 0 && all_ends() => Freq { unit: Unit::MonthEnd, ..freq },
             _ => freq,
         })
     }
 }
-
-/// A step of a series' grid that no row stands for.
-const NO_ROW: u32 = u32::MAX;
 
 /// Whether a date column counts steps: whole numbers that are not all dates such as 20240131.
 fn counts_steps(array: &ArrayRef, freq: Option<Freq>) -> bool {

@@ -25,6 +25,37 @@ fn rows_in_any_order_with_gaps() {
 }
 
 #[test]
+fn the_order_of_rows_does_not_matter() {
+    // Some series have every day, some gaps, some begin with unknown values, all have plans beyond their end.
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for s in 0..6_usize {
+        for t in 0..90_usize {
+            let gone = s % 2 == 1 && t % 11 == 5 && t < 70;
+            let known = t < 80 - s && (s != 2 || t > 9);
+            if !gone {
+                let y = if known { format!("{}", t % 7 + s) } else { String::new() };
+                let date = format!("2024-{:02}-{:02}", t / 28 + 1, t % 28 + 1);
+                rows.push((format!("s{s}"), format!("{date},{y},{},{}", 10 + t % 5, ["x", "z"][s % 2])));
+            }
+        }
+    }
+    let read = |rows: &[(String, String)]| {
+        let lines: String = rows.iter().map(|(id, rest)| format!("{id},{rest}\n")).collect();
+        panel(&format!("unique_id,ds,y,price,kind\n{lines}"), Some("D")).expect("a panel")
+    };
+    let sorted = read(&rows);
+    assert_eq!(sorted.len(), 6);
+    assert!(sorted.series(1).y.iter().any(|v| v.is_nan()) && sorted.covariates()[0].known_ahead);
+    let text = |p: &Panel| format!("{p:?}");
+    rows.reverse();
+    assert_eq!(text(&read(&rows)), text(&sorted));
+    rows.sort_by_key(|r| r.1.split(',').next().map(str::to_owned));
+    assert_eq!(text(&read(&rows)), text(&sorted));
+    rows.sort_by_key(|r| (r.1.len(), r.1.bytes().map(u64::from).sum::<u64>() % 13));
+    assert_eq!(text(&read(&rows)), text(&sorted));
+}
+
+#[test]
 fn aliases_and_counted_steps() {
     let p = panel("item_id;t;demand\na;1;5\na;2;6,5\n", None).expect("a panel");
     assert_eq!((p.freq(), p.series(0).start, p.series(0).y), (Freq::STEP, 1, &[5.0, 6.5][..]));
