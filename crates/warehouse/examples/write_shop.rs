@@ -2,7 +2,7 @@
 //! open in every Tradewind to come. Run it when the format is raised, and add the folder it makes beside the older ones:
 //!
 //! ```text
-//! cargo run -p tradewind-warehouse --example write_shop -- crates/warehouse/tests/fixtures/format-1
+//! cargo run -p tradewind-warehouse --example write_shop -- crates/warehouse/tests/fixtures/format-2
 //! ```
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMi
 use std::path::Path;
 use std::sync::Arc;
 use tradewind_core::tables::{ColumnSpec, ColumnType, TableSpec};
-use tradewind_warehouse::{Begun, ImportSource, Shop, shop_format};
+use tradewind_warehouse::{Begun, Figure, ImportSource, NewOverride, Shop, shop_format};
 
 const fn column(name: &'static str, kind: ColumnType, required: bool) -> ColumnSpec {
     ColumnSpec { name, kind, required, unit: "", summary: "" }
@@ -71,6 +71,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         import.commit(serde_json::json!({ "rejects": { "not_a_date in `ds`": 1 } }))?;
     }
+    for (author, figure) in [("Ann", Figure::Value(9.5)), ("李", Figure::Factor(1.25))] {
+        shop.add_override(&NewOverride {
+            author: author.into(),
+            note: "茶会".into(),
+            by: "product".into(),
+            target: "units".into(),
+            freq: "D".into(),
+            unique_id: "tea".into(),
+            first: 1_710_028_800,
+            last: 1_710_115_200,
+            figure,
+            known: 1_709_942_400,
+        })?;
+    }
+    shop.withdraw_override(2, "李", "off")?;
     println!("wrote a shop of format {} to {path}", shop_format());
     Ok(())
 }

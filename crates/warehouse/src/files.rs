@@ -92,6 +92,11 @@ pub fn write_table_of(path: &Path, schema: SchemaRef, batches: &[RecordBatch]) -
     })
 }
 
+/// Fails where [`write_table`] would for the ending of `path`, so that long work is not done in vain.
+pub fn check_ending(path: &Path) -> Result<()> {
+    Format::of(path).map(drop)
+}
+
 /// Reads a small text file, with the path in errors.
 pub fn read_text(path: &Path) -> Result<String> {
     let size = fs::metadata(path).map_err(Error::file(path, "read"))?.len();

@@ -8,6 +8,7 @@
 pub mod clean;
 pub mod error;
 pub mod files;
+mod overrides;
 pub mod panel;
 pub mod quality;
 pub mod settings;
@@ -16,6 +17,7 @@ mod state;
 mod store;
 
 pub use error::{Error, Result};
+pub use overrides::{Figure, NewOverride, Override, Withdrawal};
 pub use settings::Settings;
 pub use shop::{Shop, shop_format};
 pub use state::{ImportRecord, Part, TableCount};

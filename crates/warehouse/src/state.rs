@@ -1,4 +1,5 @@
-//! The shop's state: which imports there are and which Parquet files they brought, in one SQLite file.
+//! The shop's state: which imports there are and which Parquet files they brought, and planners' overrides (see
+//! [`crate::overrides`]), in one SQLite file.
 //!
 //! A Parquet file is part of the shop exactly when a row of `parts` names it. The rows of an import are inserted in one
 //! transaction, so that an import is visible whole or not at all.
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The newest format of a shop folder that this crate reads, and the one it writes.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// How long a statement waits for another process that is writing.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
@@ -254,11 +255,15 @@ impl State {
         Ok(done.rows_affected() > 0)
     }
 
-    fn fault(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+    pub(crate) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    pub(crate) fn fault(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
         Error::state(&self.path, action)
     }
 
-    fn get<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
+    pub(crate) fn get<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
         &self,
         row: &'r SqliteRow,
         column: &'static str,

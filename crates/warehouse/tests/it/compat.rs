@@ -3,7 +3,7 @@
 use crate::shops::{one_number, sales, texts};
 use std::path::{Path, PathBuf};
 use tradewind_core::{ErrorKind, Fault};
-use tradewind_warehouse::{Error, Shop, shop_format};
+use tradewind_warehouse::{Error, Figure, Shop, shop_format};
 
 fn fixture(format: i64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"))
@@ -45,6 +45,19 @@ fn old_shops_open_and_go_on() {
         let report =
             tradewind_warehouse::quality::check(&tradewind_core::Run::new(1), &shop).expect("checks");
         assert_eq!(report.rows("sales"), 16);
+        // Overrides came with format 2.
+        let kept = shop.overrides().expect("lists");
+        assert_eq!(
+            kept.iter().map(|o| o.said.author.as_str()).collect::<Vec<_>>(),
+            match format {
+                1 => vec![],
+                _ => vec!["Ann", "李"],
+            }
+        );
+        if let [first, second] = &kept[..] {
+            assert_eq!((first.said.figure, second.said.figure), (Figure::Value(9.5), Figure::Factor(1.25)));
+            assert!(first.withdrawn.is_none() && second.withdrawn.is_some());
+        }
     }
 }
 
@@ -72,5 +85,5 @@ fn shops_and_tables_of_newer_formats_are_refused() {
     change("UPDATE parts SET schema_version = 1, table_name = 'moods' WHERE table_name = 'stock'");
     refused("table `moods` has format 1");
     change("PRAGMA user_version = 99");
-    refused("state.db: the shop has format 99; this Tradewind reads formats up to 1");
+    refused("state.db: the shop has format 99; this Tradewind reads formats up to 2");
 }

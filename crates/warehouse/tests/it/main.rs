@@ -4,6 +4,7 @@
 mod clean;
 mod compat;
 mod outputs;
+mod overrides;
 mod panel;
 mod quality;
 mod rows;
