@@ -1,9 +1,10 @@
 //! Answers as tables: what is written to files and handed to other programs.
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
+    TimestampMillisecondArray,
 };
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Date32Type, Field, Float64Type, Int64Type, Schema, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 use tradewind_core::freq::{DAY, Unit};
@@ -48,7 +49,8 @@ pub fn quantile_column(level: f64) -> String {
 }
 
 /// Forecasts of one frequency as rows `unique_id, ds, model, mean` and one column per quantile level (`q10`, `q90`).
-/// A level that a forecast does not hold is null in its rows.
+/// A level that a forecast does not hold is null in its rows. Where a model says the likeliest values, as that of prices
+/// does, they stand in a column `mode`.
 pub fn forecast_table(forecasts: &[Forecast]) -> Result<RecordBatch> {
     let freq = forecasts.first().map_or(Freq::DAILY, Forecast::freq);
     let mut levels: Vec<f64> = forecasts.iter().flat_map(|f| f.levels().iter().copied()).collect();
@@ -65,6 +67,10 @@ pub fn forecast_table(forecasts: &[Forecast]) -> Result<RecordBatch> {
         ("model".to_owned(), texts(rows().map(|(f, _, _)| f.model()))),
         ("mean".to_owned(), floats(rows().map(|(f, i, k)| f.mean(i)[k]))),
     ];
+    if forecasts.iter().any(|f| !f.modes().is_empty()) {
+        let modes = rows().map(|(f, i, k)| f.mode(i).map_or(f64::NAN, |m| m[k]));
+        columns.push(("mode".to_owned(), floats(modes)));
+    }
     for level in levels {
         let values = rows().map(|(f, i, k)| f.quantile(i, k, level).unwrap_or(f64::NAN));
         columns.push((quantile_column(level), floats(values)));
@@ -164,6 +170,83 @@ fn source_word(source: Source) -> &'static str {
     }
 }
 
+/// Rows of [`forecast_table`] for the nodes of a hierarchy, with the column `level` behind `unique_id`; `levels` has the
+/// level of each series, forecast by forecast.
+pub fn level_table(forecasts: &[Forecast], levels: &[&[String]]) -> Result<RecordBatch> {
+    let names = forecasts
+        .iter()
+        .zip(levels)
+        .flat_map(|(f, levels)| levels.iter().flat_map(|l| std::iter::repeat_n(l, f.horizon())));
+    with_column(&forecast_table(forecasts)?, 1, "level", texts(names))
+}
+
+/// Rows of [`forecast_table`] with the column `mean_without` behind `mean`: what was said with nothing changed. Both lists
+/// speak of the same series.
+pub fn what_if_table(with: &[Forecast], without: &[Forecast]) -> Result<RecordBatch> {
+    let means = without.iter().flat_map(|f| (0..f.len()).flat_map(|i| f.mean(i).iter().copied()));
+    with_column(&forecast_table(with)?, 4, "mean_without", floats(means))
+}
+
+/// Rows of [`forecast_table`] with the column `planner` behind `mean`: the planners' figures, forecast by forecast as
+/// [`crate::overrides::figures`] gives them; empty where nobody said anything.
+pub fn planner_table(forecasts: &[Forecast], figures: &[Vec<f64>]) -> Result<RecordBatch> {
+    with_column(&forecast_table(forecasts)?, 4, "planner", floats(figures.iter().flatten().copied()))
+}
+
+fn with_column(table: &RecordBatch, at: usize, name: &str, values: ArrayRef) -> Result<RecordBatch> {
+    let mut columns: Vec<(String, ArrayRef)> = table
+        .schema()
+        .fields()
+        .iter()
+        .zip(table.columns())
+        .map(|(f, a)| (f.name().clone(), a.clone()))
+        .collect();
+    columns.insert(at.min(columns.len()), (name.to_owned(), values));
+    batch(columns)
+}
+
+/// Back from rows of [`forecast_table`] of one forecast without modes: `horizon` rows a series, and these levels.
+pub(crate) fn forecast_of_table(
+    table: &[RecordBatch],
+    model: &str,
+    freq: Freq,
+    horizon: usize,
+    levels: &[f64],
+) -> Result<Forecast> {
+    let mut out = Forecast::new(model, freq, horizon, levels);
+    let broken = || Error::Invalid(format!("rows of a forecast by {model} do not fit together"));
+    let Some(first) = table.first() else { return Ok(out) };
+    let table = arrow::compute::concat_batches(&first.schema(), table)
+        .map_err(|e| Error::Invalid(format!("rows of a forecast by {model}: {e}")))?;
+    let column = |name: &str| table.column_by_name(name).ok_or_else(broken);
+    let numbers = |name: &str| -> Result<Float64Array> {
+        column(name)?.as_primitive_opt::<Float64Type>().cloned().ok_or_else(broken)
+    };
+    let ids = column("unique_id")?.as_string_opt::<i32>().ok_or_else(broken)?;
+    let ds = column("ds")?;
+    let (mean, quantiles) = (
+        numbers("mean")?,
+        out.levels().iter().map(|l| numbers(&quantile_column(*l))).collect::<Result<Vec<_>>>()?,
+    );
+    if horizon == 0 || table.num_rows() % horizon != 0 {
+        return Err(broken());
+    }
+    for row in (0..table.num_rows()).step_by(horizon) {
+        let start = match freq.unit {
+            Unit::Step => ds.as_primitive_opt::<Int64Type>().map(|a| a.value(row)),
+            Unit::Minute | Unit::Hour => {
+                ds.as_primitive_opt::<TimestampMillisecondType>().map(|a| a.value(row).div_euclid(1000))
+            }
+            _ => ds.as_primitive_opt::<Date32Type>().map(|a| i64::from(a.value(row)) * DAY),
+        };
+        let steps = row..row + horizon;
+        let means: Vec<f64> = steps.clone().map(|r| mean.value(r)).collect();
+        let spread: Vec<f64> = steps.flat_map(|r| quantiles.iter().map(move |q| q.value(r))).collect();
+        out.push(ids.value(row), start.ok_or_else(broken)?, &means, &spread)?;
+    }
+    Ok(out)
+}
+
 /// Trends as rows: `unique_id, cutoff, horizon, p_falling, p_steady, p_rising, direction, growth, growth_lower,
 /// growth_upper, units_last, units_expected, stage, basis, change_points, drivers`. Change points and drivers are
 /// lists parted by `;`: `2024-03-04` and `momentum:+0.42` (the share, with the sign of its push).
@@ -220,8 +303,8 @@ fn word(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{DataType, Float64Type};
+    use arrow::array::Array;
+    use arrow::datatypes::DataType;
     use tradewind_core::{Basis, ChangePoint, Driver, DriverKind, Stage};
 
     #[test]
@@ -238,6 +321,35 @@ mod tests {
         let low = t.column(4).as_primitive::<Float64Type>();
         assert!(low.is_null(0) && !low.is_null(2));
         assert_eq!(t.column(3).as_primitive::<Float64Type>().value(3), 4.0);
+    }
+
+    #[test]
+    fn rows_become_the_forecast_they_were() {
+        for freq in ["D", "h", "MS", "ME", "W", "1"].map(|f| f.parse::<Freq>().expect("a frequency")) {
+            let mut f = Forecast::new("theta", freq, 2, &[0.1, 0.975]);
+            // The first of February and of March, or the days before.
+            let day = if freq.unit == Unit::MonthEnd { -1 } else { 0 };
+            f.push("x", DAY * (31 + day), &[0.1 + 0.2, 2.0 / 3.0], &[0.1, 1e-300, 0.3, 1e300]).expect("fits");
+            f.push("茶", DAY * (59 + day), &[1.0, 2.0], &[0.0, 1.5, 1.5, 2.5]).expect("fits");
+            let table = forecast_table(std::slice::from_ref(&f)).expect("a table");
+            let halves = [table.slice(0, 3), table.slice(3, 1)];
+            let back = forecast_of_table(&halves, "theta", freq, 2, f.levels()).expect("a forecast");
+            assert_eq!(back, f);
+            assert!(forecast_of_table(&halves[..1], "theta", freq, 2, f.levels()).is_err());
+            assert!(forecast_of_table(&halves, "theta", freq, 2, &[0.3]).is_err());
+        }
+    }
+
+    #[test]
+    fn likeliest_values_have_a_column() {
+        let mut a = Forecast::new("price", Freq::DAILY, 1, &[]);
+        a.push("x", 0, &[9.5], &[]).expect("fits");
+        let a = a.with_modes(vec![9.9]).expect("fits");
+        let mut b = Forecast::new("naive", Freq::DAILY, 1, &[]);
+        b.push("x", 0, &[9.5], &[]).expect("fits");
+        let table = forecast_table(&[a, b]).expect("a table");
+        let mode = table.column_by_name("mode").expect("a column").as_primitive::<Float64Type>();
+        assert_eq!((mode.value(0), mode.is_null(1)), (9.9, true));
     }
 
     #[test]

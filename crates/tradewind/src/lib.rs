@@ -33,9 +33,13 @@ mod error;
 mod events;
 pub mod files;
 pub mod forecasts;
+pub mod hierarchies;
 pub mod import;
+pub mod large;
 pub mod learning;
+pub mod overrides;
 pub mod trends;
+pub mod what_if;
 mod word_panel;
 
 pub use error::{Error, Result};
