@@ -264,6 +264,17 @@ pub(crate) struct ForecastArgs {
     /// With --model global: write what each feature adds to each step of each series (.parquet, .csv or .jsonl)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) explain: Option<PathBuf>,
+    /// Also forecast what the series add up to, as category/product,store: a / goes down, a comma begins another branch
+    #[arg(long, value_name = "LEVELS", conflicts_with = "set")]
+    pub(crate) hierarchy: Option<String>,
+    /// How the levels are made to add up: mint_shrinkage, mint_variance, mint_structure, mint_ols, bottom_up,
+    /// top_down_forecast_proportions, middle_out:LEVEL and more [default: mint_shrinkage]
+    #[arg(long, value_name = "METHOD", requires = "hierarchy")]
+    pub(crate) reconcile: Option<String>,
+    /// What if: set a column known ahead, as price=9.9, price=-10% or promotion=1@2026-11-20..2026-11-30; may be given
+    /// several times. Without --model, global answers
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 /// What is forecast and how, for predicting and for evaluating alike.
@@ -276,8 +287,8 @@ pub(crate) struct ForecastWhat {
     /// Steps ahead
     #[arg(long, value_name = "STEPS", default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) horizon: u16,
-    /// The model or several (`tradewind models` lists them)
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "auto")]
+    /// The model or several (`tradewind models` lists them) [default: price for --target price, else auto]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) model: Vec<String>,
     /// A parameter of the model, as season_length=7; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
@@ -302,6 +313,8 @@ pub(crate) enum ForecastAction {
     Relations(RelationsArgs),
     /// Say which past values stand out, where the level changed and what may be behind it
     Anomalies(AnomaliesArgs),
+    /// Set a planner's figure beside the model's, for days to come; list, withdraw and score such figures
+    Override(OverrideArgs),
 }
 
 /// Which series are looked at.
@@ -339,6 +352,80 @@ pub(crate) struct RelationsArgs {
     pub(crate) top: usize,
 }
 
+/// `tradewind forecast override`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct OverrideArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<OverrideAction>,
+    #[command(flatten)]
+    pub(crate) scope: OverrideScope,
+    /// The series, as the forecast names it
+    #[arg(long, value_name = "ID", required = true)]
+    pub(crate) series: Option<String>,
+    /// The first day it holds for
+    #[arg(long, value_name = "DATE", required = true)]
+    pub(crate) from: Option<String>,
+    /// The last day it holds for [default: the first]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) to: Option<String>,
+    /// The figure for each step
+    #[arg(long, value_name = "V", conflicts_with = "factor", required_unless_present = "factor")]
+    pub(crate) value: Option<f64>,
+    /// Instead: what the model's figure is multiplied by
+    #[arg(long, value_name = "F")]
+    pub(crate) factor: Option<f64>,
+    /// Why
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub(crate) note: Option<String>,
+    /// Who says so
+    #[arg(long, value_name = "NAME", default_value = "planner")]
+    pub(crate) author: String,
+}
+
+/// Which forecasts of a shop an override is meant for.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OverrideScope {
+    /// What is forecast
+    #[arg(long, value_enum, default_value = "units")]
+    pub(crate) target: Target,
+    /// Products, categories or stores
+    #[arg(long, value_enum, default_value = "product")]
+    pub(crate) by: By,
+    /// The frequency of the forecast
+    #[arg(long, value_name = "FREQ", default_value = "D")]
+    pub(crate) freq: String,
+}
+
+/// `tradewind forecast override …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OverrideAction {
+    /// List the shop's overrides, those that were withdrawn among them
+    List,
+    /// Take an override back; it stays in the list
+    Withdraw {
+        /// Its number
+        id: i64,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+        /// Who takes it back
+        #[arg(long, value_name = "NAME", default_value = "planner")]
+        author: String,
+    },
+    /// Say whether planners or the model were nearer, where the outcome is known
+    Score {
+        #[command(flatten)]
+        scope: OverrideScope,
+        /// The model that planners are compared with [default: price for --target price, else auto]
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        /// A parameter of the model, as season_length=7; may be given several times
+        #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+        params: Vec<String>,
+    },
+}
+
 /// `tradewind forecast evaluate`
 #[derive(Debug, Args)]
 pub(crate) struct ForecastEvaluateArgs {
@@ -350,6 +437,14 @@ pub(crate) struct ForecastEvaluateArgs {
     /// Steps left out between what is known and what is forecast
     #[arg(long, default_value_t = 0, value_name = "STEPS")]
     pub(crate) gap: u16,
+    /// Central intervals in percent whose coverage is measured, as 80,95; takes several times as long [default: none,
+    /// with --html 50,80,95]
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',')]
+    pub(crate) level: Vec<f64>,
+    /// Write a page that stands alone: scores by model, class of series and step, calibration, plots of the worst and of
+    /// typical series
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// `tradewind forecast anomalies`

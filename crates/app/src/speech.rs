@@ -2,6 +2,7 @@
 
 use crate::lang::Lang;
 use tradewind::forecast::anomalies::{Cause, Kind};
+use tradewind::forecast::backtest::DemandClass;
 use tradewind::forecast::trend::{NaiveScores, Scores, TrendQuality};
 use tradewind::{Basis, Direction, Driver, DriverKind, Freq, Stage};
 
@@ -184,6 +185,11 @@ fn naive(lang: Lang, name: &str) -> &str {
         "base_rates" => lang.pick("naive: as often as in the past", "朴素：历史频率"),
         other => other,
     }
+}
+
+/// The class of demand by its English name, as a leaderboard has it.
+pub(crate) fn demand(lang: Lang, name: &str) -> &str {
+    DemandClass::ALL.iter().find(|c| c.name() == name).map_or(name, |c| lang.pick(c.name(), c.name_zh()))
 }
 
 /// The header of a table of trend scores.

@@ -4,7 +4,9 @@ use crate::error::Result;
 use crate::trends::By;
 use serde::Serialize;
 use tradewind_core::{Ahead, Forecaster, Freq, Panel, Params, Run};
-use tradewind_forecast::backtest::{self, Backtest, Group, LeaderboardRow};
+use tradewind_forecast::Options;
+use tradewind_forecast::backtest::{self, Backtest, BacktestResult, Group, LeaderboardRow};
+use tradewind_forecast::forecasting::forecaster;
 use tradewind_forecast::global::{ExplainedStep, Global};
 use tradewind_warehouse::Shop;
 use tradewind_warehouse::panel::{GroupBy, PanelRequest, Target, shop_panel};
@@ -51,25 +53,31 @@ pub struct Leaderboard {
     pub n_too_short: usize,
 }
 
-/// Ranks models by a backtest from rolling origins: each forecasts `horizon` steps from each origin without seeing
-/// anything after it.
+/// Backtests models from rolling origins: each forecasts `horizon` steps from each origin without seeing anything after
+/// it. Intervals, where the settings ask for their coverage, are those that [`tradewind_forecast::forecast`] gives, and
+/// are learnt anew at each origin.
 ///
 /// # Errors
 /// A model that is not in the catalogue, parameters it does not have, too short a history, cancellation.
-pub fn evaluate(
+pub fn backtest(
     run: &Run,
     panel: &Panel,
     models: &[&str],
     params: &Params,
     settings: &Backtest,
-) -> Result<Leaderboard> {
+) -> Result<BacktestResult> {
+    let options = Options::new(settings.horizon + settings.gap, &settings.coverages);
     let built: Vec<Box<dyn Forecaster>> =
-        models.iter().map(|m| (tradewind_forecast::entry(m)?.build)(params)).collect::<Result<_, _>>()?;
+        models.iter().map(|m| forecaster(m, params, &options)).collect::<Result<_, _>>()?;
     let borrowed: Vec<&dyn Forecaster> = built.iter().map(|m| &**m).collect();
-    let result = backtest::run(run, panel, &borrowed, settings)?;
-    Ok(Leaderboard {
+    Ok(backtest::run(run, panel, &borrowed, settings)?)
+}
+
+/// Ranks models by what a backtest found.
+pub fn leaderboard(result: &BacktestResult) -> Leaderboard {
+    Leaderboard {
         all: result.leaderboard(Group::All),
         by_class: result.leaderboard(Group::Class),
-        n_too_short: result.too_short().len(),
-    })
+        n_too_short: result.too_short().last().copied().unwrap_or(0),
+    }
 }

@@ -52,13 +52,22 @@ pub(crate) fn series(
     } else {
         let shop = context.open_shop()?;
         let freq = file.freq.as_deref().unwrap_or("D").parse()?;
-        let target = match target {
-            args::Target::Units => Target::Units,
-            args::Target::Revenue => Target::Revenue,
-            args::Target::Price => Target::Price,
-        };
-        forecasts::panel_of_shop(&context.run, &shop, by.into(), target, freq)?
+        forecasts::panel_of_shop(&context.run, &shop, by.into(), self::target(target), freq)?
     };
+    known(panel, as_of)
+}
+
+/// What is asked of a shop, in the words of its panels.
+pub(crate) fn target(target: args::Target) -> Target {
+    match target {
+        args::Target::Units => Target::Units,
+        args::Target::Revenue => Target::Revenue,
+        args::Target::Price => Target::Price,
+    }
+}
+
+/// What was known of the panel on the day of --as-of.
+pub(crate) fn known(panel: Panel, as_of: Option<&str>) -> Result<Panel> {
     let Some(date) = as_of else { return Ok(panel) };
     let cutoff = cutoffs(&[date.to_owned()], panel.freq())?;
     let known = cutoff.first().map_or_else(|| panel.clone(), |c| panel.as_of(*c));

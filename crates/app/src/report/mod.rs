@@ -1,6 +1,7 @@
 //! Pages that stand alone: one file, no network, no script.
 
 pub(crate) mod anomalies;
+pub(crate) mod backtest;
 pub(crate) mod evaluation;
 pub(crate) mod learn;
 pub(crate) mod plots;

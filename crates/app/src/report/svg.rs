@@ -30,9 +30,29 @@ pub(crate) fn path(
     changes: &[Stamp],
     words: &Words<'_>,
 ) -> Markup {
+    drawn(history, forecast, &[], changes, words)
+}
+
+/// A forecast of the past beside what came: history up to the origin, the forecast with its band, the outcome.
+pub(crate) fn replay(
+    history: &[(Stamp, f64)],
+    forecast: &[Step],
+    outcome: &[(Stamp, f64)],
+    title: &str,
+) -> Markup {
+    drawn(history, forecast, outcome, &[], &Words { title, change: "" })
+}
+
+fn drawn(
+    history: &[(Stamp, f64)],
+    forecast: &[Step],
+    outcome: &[(Stamp, f64)],
+    changes: &[Stamp],
+    words: &Words<'_>,
+) -> Markup {
     let stamps: Vec<Stamp> = history.iter().map(|h| h.0).chain(forecast.iter().map(|f| f.0)).collect();
     let (Some(&first), Some(&last)) = (stamps.first(), stamps.last()) else { return html! {} };
-    let known = history.iter().map(|h| h.1).filter(|v| v.is_finite());
+    let known = history.iter().chain(outcome).map(|h| h.1).filter(|v| v.is_finite());
     let top =
         known.chain(forecast.iter().map(|f| f.3.max(f.1))).filter(|v| v.is_finite()).fold(0.0, f64::max);
     let ceiling = nice(top.max(1.0));
@@ -44,7 +64,8 @@ pub(crate) fn path(
     // The forecast line and band begin at the last known value, so that no gap lies between them.
     let joint = history.iter().rev().find(|h| h.1.is_finite()).map(|h| (h.0, h.1, h.1, h.1));
     let ahead: Vec<Step> = joint
-        .into_iter()
+        .iter()
+        .copied()
         .chain(forecast.iter().copied())
         .filter(|f| f.1.is_finite() && f.2.is_finite() && f.3.is_finite())
         .collect();
@@ -56,6 +77,10 @@ pub(crate) fn path(
     for f in ahead.iter().rev() {
         let _ = write!(band, "{:.1},{:.1} ", x(f.0), y(f.2));
     }
+    // What came begins at the last known value as well.
+    let came =
+        joint.iter().filter(|_| !outcome.is_empty()).map(|j| (j.0, j.1)).chain(outcome.iter().copied());
+    let came = strokes(came.map(|(s, v)| (x(s), v.is_finite().then(|| y(v)))));
     let cutoff = history.last().map(|h| x(h.0));
     html! {
         svg.plot viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(words.title) {
@@ -77,6 +102,7 @@ pub(crate) fn path(
             }
             polygon.band points=(band.trim_end()) {}
             path.history d=(line) {}
+            @if !came.is_empty() { path.outcome d=(came) {} }
             path.ahead d=(mean) {}
         }
     }
@@ -260,6 +286,9 @@ mod tests {
         })
         .into_string();
         assert!(!odd.contains("NaN") && !odd.contains("inf") && !odd.contains("<b>"), "{odd}");
+        let past = replay(&[(0, 1.0)], &[(86_400, 2.0, 1.0, 3.0)], &[(86_400, 9.0)], "t").into_string();
+        assert!(past.contains("outcome") && past.contains("10<"), "the axis reaches what came: {past}");
+        assert!(!one.contains("outcome"));
         let flat = path(&[(0, 0.0), (86_400, 0.0)], &[], &[], &words).into_string();
         assert!(!flat.contains("NaN") && !flat.contains("inf"), "{flat}");
     }

@@ -1,6 +1,8 @@
 //! Forecasts and trends of a file, without a shop.
 
-use super::{fails, noise, ok, series_csv};
+use super::{command, fails, noise, ok, series_csv};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn forecasts_of_a_file_have_intervals_and_the_right_dates() {
@@ -160,4 +162,75 @@ fn a_known_season_is_seen() {
         })
         .count();
     assert!(right >= 72, "{right} of 80 are right\n{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_large_forecast_that_was_killed_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("s.csv"), series_csv(2_600, 60)).unwrap();
+    let args = |output: &'static str| {
+        ["forecast", "--input", "s.csv", "--horizon", "7", "--model", "theta,holt", "--output", output]
+    };
+    let files = || std::fs::read_dir(d.join("b.parquet.parts")).map_or(0, Iterator::count);
+    ok(d, &args("a.parquet"));
+    assert!(!d.join("a.parquet.parts").exists());
+    let mut kills = 0;
+    // Each time it is killed as soon as another part is there; signals: Ctrl-C, then -9.
+    for signal in ["-INT", "-KILL", "-KILL"] {
+        let before = files();
+        let mut child =
+            command(d, &args("b.parquet")).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while files() <= before.max(1) && child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(300), "no part within five minutes");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status();
+        let out = child.wait_with_output().unwrap();
+        if out.status.success() {
+            break; // Done before the blow.
+        }
+        assert!(sent.unwrap().success());
+        kills += 1;
+        assert!(!d.join("b.parquet").exists() && files() > 1);
+        if signal == "-INT" {
+            assert_eq!(out.status.code(), Some(130));
+            assert!(super::text(&out.stderr).contains("b.parquet.parts"));
+        }
+    }
+    assert!(kills > 0, "it was always done before the blow");
+    ok(d, &args("b.parquet"));
+    let read = |name: &str| std::fs::read(d.join(name)).unwrap();
+    assert!(read("a.parquet") == read("b.parquet"));
+    assert!(!d.join("b.parquet.parts").exists());
+}
+
+#[test]
+fn prices_are_forecast_with_the_likeliest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let mut rows = String::from("unique_id,ds,y\n");
+    for p in 0..12_u64 {
+        for t in 0..160_u64 {
+            // Two prices on the shelf: the usual one and, every fourth week, one below it.
+            let y = if (t / 7 + p) % 4 == 3 { 7.99 } else { 9.99 };
+            rows.push_str(&format!("p{p:02},{},{y}\n", super::day(t)));
+        }
+    }
+    std::fs::write(d.join("prices.csv"), rows).unwrap();
+    let asked = ["forecast", "--input", "prices.csv", "--target", "price", "--horizon", "7"];
+    ok(d, &[&asked[..], &["--output", "out.csv"]].concat());
+    let out = std::fs::read_to_string(d.join("out.csv")).unwrap();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("unique_id,ds,model,mean,mode,q10,q90"));
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells[2], "price");
+        assert!(["7.99", "9.99"].contains(&cells[4]), "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&ok(d, &[&asked[..], &["--json"]].concat())).unwrap();
+    assert!(json[0]["series"][0]["steps"][0]["mode"].is_number());
+    assert!(ok(d, &asked).contains("likeliest"));
 }

@@ -8,6 +8,7 @@ mod dirty;
 mod file_mode;
 mod learn;
 mod manners;
+mod planning;
 mod reference;
 mod relations;
 mod shop;
