@@ -174,6 +174,12 @@ impl Track {
         Self { values: values.to_vec(), sums, known }
     }
 
+    /// The same column as if only the values from place `from` up to `to` had been seen.
+    pub(super) fn between(&self, from: usize, to: usize) -> Self {
+        let to = to.min(self.values.len());
+        Self::new(self.values.get(from.min(to)..to).unwrap_or(&[]))
+    }
+
     fn value(&self, at: usize) -> f64 {
         self.values.get(at).copied().unwrap_or(f64::NAN)
     }

@@ -213,6 +213,7 @@ impl Member {
                 .map(|c| c.get(from..c.len().min(o + ahead + 1)).unwrap_or(&[]).to_vec())
                 .collect(),
             usual: self.usual.clone(),
+            leads: self.leads.iter().map(|t| t.between(from, o)).collect(),
             code: self.code,
         }
     }

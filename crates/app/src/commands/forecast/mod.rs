@@ -17,7 +17,6 @@ use tradewind::core::Params;
 use tradewind::forecast::Options;
 use tradewind::large::Job;
 use tradewind::warehouse::Override;
-use tradewind::warehouse::panel::Target;
 use tradewind::{Error, Forecast, Panel, Result, answers, forecasts, warehouse};
 
 /// Series shown on a terminal; all of them go to --output.
