@@ -13,6 +13,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-learn", &["tradewind-core"]),
     ("tradewind-text", &["tradewind-core"]),
     ("tradewind-forecast", &["tradewind-core", "tradewind-learn"]),
+    ("tradewind-recommend", &["tradewind-core", "tradewind-learn"]),
     (
         "tradewind",
         &[
@@ -22,6 +23,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "tradewind-learn",
             "tradewind-text",
             "tradewind-forecast",
+            "tradewind-recommend",
         ],
     ),
     ("tradewind-app", &["tradewind"]),
@@ -29,7 +31,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that read no file, clock, network or environment.
-const PURE: &[&str] = &["core", "learn", "text", "forecast"];
+const PURE: &[&str] = &["core", "learn", "text", "forecast", "recommend"];
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
     "std::net",

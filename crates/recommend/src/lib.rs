@@ -1,0 +1,92 @@
+//! What to show to whom.
+//!
+//! ```text
+//! Interactions ─→ CATALOG entry ─build→ Recommender ─fit→ FittedRecommender ─recommend→ Ranking
+//!                                                               │  ▲
+//!                                                         update┘  └load ← JSON ← save
+//! ```
+//!
+//! Every method of the list [`CATALOG`] is reached in the same way; [`entry`] finds one by name. What all share stands
+//! in one place: histories, filters, the best of the scores, filling up with what is popular, saving. [`evaluate`]
+//! tells how good an answer is.
+//!
+//! ```
+//! use tradewind_core::{Ask, EventSettings, Interaction, Interactions, Params, Run};
+//! let rows = [("ann", "tea"), ("ann", "cup"), ("bob", "tea"), ("bob", "cup"), ("cy", "tea"), ("dee", "pen")];
+//! let rows = rows.map(|(user, item)| Interaction::plain(user, item, 0));
+//! let data = Interactions::build(rows, &EventSettings::default()).unwrap();
+//! let run = Run::new(1);
+//! let model = (tradewind_recommend::entry("item_knn").unwrap().build)(&Params::new()).unwrap();
+//! let fitted = model.fit(&run, &data).unwrap();
+//! let list = fitted.recommend(&run, &["cy"], &Ask::new(1)).unwrap();
+//! assert_eq!(data.items().name(list.list(0).items[0]), "cup");
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `ials`, `ease` | taste: what goes with the whole history |
+//! | `transitions`, `slit` | sequence: what comes next |
+//! | `hybrid` | several of them, weighted on events held back |
+//! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
+//! | `fitted` | what all methods share |
+//! | `evaluate` | splits and measures |
+//!
+//! What this crate refuses to do: read files, clocks or the network; show what a filter excludes; fail because a user
+//! is unknown or has no history (the answer then says that it is not the model's).
+
+pub mod evaluate;
+mod fitted;
+mod gram;
+pub mod similarity;
+mod top;
+mod wide;
+
+use tradewind_core::{Error, Params, RecommenderEntry, Result};
+
+/// Declares each method's module and puts its `ENTRY` into [`CATALOG`]: a new method is its file and a line here.
+macro_rules! catalog {
+    ($($module:ident :: $model:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// All recommenders, in the order in which they are shown.
+        pub const CATALOG: &[RecommenderEntry] = &[$($module::ENTRY),*];
+
+        /// A method behind a pointer, to be a part of another.
+        fn model(name: &str, params: &Params) -> Result<Box<dyn fitted::AnyModel>> {
+            $(if name == $module::ENTRY.name {
+                return fitted::any::<$module::$model>(params);
+            })*
+            Err(unknown(name))
+        }
+    };
+}
+
+catalog! {
+    popularity::Popularity,
+    item_knn::ItemKnn,
+    user_knn::UserKnn,
+    rp3beta::Rp3Beta,
+    ials::Ials,
+    ease::Ease,
+    transitions::Transitions,
+    slit::Slit,
+    hybrid::Hybrid,
+}
+
+/// The catalogue entry of that name; the error lists all names.
+///
+/// ```
+/// assert_eq!(tradewind_recommend::entry("ease").unwrap().name, "ease");
+/// assert!(tradewind_recommend::entry("eas").unwrap_err().to_string().contains("ease"));
+/// ```
+pub fn entry(name: &str) -> Result<&'static RecommenderEntry> {
+    CATALOG.iter().find(|e| e.name == name).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::NotFound {
+        what: "recommender",
+        name: name.to_owned(),
+        known: CATALOG.iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,69 @@
+//! The best of many scores.
+
+use crate::wide::wide;
+
+/// Scores looked at together before any is compared alone.
+const BLOCK: usize = 64;
+
+/// The positions of the `n` largest scores above `floor`, best first; of equal scores the earlier position. Scores
+/// that are no numbers count as absent.
+pub(crate) fn best(scores: &[f32], n: usize, floor: f32) -> Vec<(u32, f32)> {
+    let mut kept: Vec<(u32, f32)> = Vec::with_capacity(n.min(scores.len()) + 1);
+    if n == 0 {
+        return kept;
+    }
+    let mut bar = floor;
+    for (b, block) in scores.chunks(BLOCK).enumerate() {
+        if !any_above(block, bar) {
+            continue;
+        }
+        for (i, score) in block.iter().enumerate() {
+            if *score > bar {
+                let place = kept.partition_point(|e| e.1 >= *score);
+                kept.insert(place, ((b * BLOCK + i) as u32, *score));
+                if kept.len() > n {
+                    kept.pop();
+                }
+                if kept.len() == n {
+                    bar = kept[n - 1].1;
+                }
+            }
+        }
+    }
+    kept
+}
+
+wide! {
+    /// Whether any score lies above the bar.
+    fn any_above(scores: &[f32], bar: f32) -> bool {
+        let (lanes, rest) = scores.as_chunks::<16>();
+        let mut above = [false; 16];
+        for lane in lanes {
+            for l in 0..16 {
+                above[l] |= lane[l] > bar;
+            }
+        }
+        above.iter().any(|a| *a) || rest.iter().any(|s| *s > bar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_are_those_of_a_full_sort(
+            scores in prop::collection::vec(prop_oneof![8 => -3_i8..4, 1 => Just(100)], 0..300),
+            n in 0_usize..40,
+        ) {
+            let scores: Vec<f32> = scores.into_iter().map(|s| if s == 100 { f32::NAN } else { s.into() }).collect();
+            let mut order: Vec<u32> = (0..scores.len() as u32).filter(|i| scores[*i as usize] > -2.0).collect();
+            order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
+            order.truncate(n);
+            let got: Vec<u32> = best(&scores, n, -2.0).into_iter().map(|e| e.0).collect();
+            prop_assert_eq!(got, order);
+        }
+    }
+}
