@@ -150,7 +150,8 @@ mod tests {
         let (sorted, place) = ids.sorted();
         assert!(sorted.iter().zip(sorted.iter().skip(1)).all(|(a, b)| a < b));
         assert!((0..5_000).all(|i| sorted.name(place[i as usize]) == ids.name(i)));
-        let back: Ids = serde_json::from_value(serde_json::to_value(&ids).unwrap()).unwrap();
+        let back: Ids =
+            serde_json::from_value(serde_json::to_value(&ids).expect("plain texts")).expect("plain texts");
         assert_eq!(back, ids);
         assert!(serde_json::from_str::<Ids>(r#"["a","a"]"#).is_err());
     }

@@ -289,7 +289,8 @@ impl Interactions {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let user = (0..self.users.len()).flat_map(|u| {
+        // By the offsets: while rows are appended there are users who have none yet.
+        let user = (0..self.offsets.len() - 1).flat_map(|u| {
             let n = self.offsets[u + 1] - self.offsets[u];
             std::iter::repeat_n(u as u32, n)
         });
@@ -464,16 +465,15 @@ fn leave_out(rows: &mut Vec<Row>, settings: &EventSettings, size: (usize, usize)
     }
     out.robots = before - rows.len();
     let before = rows.len();
-    while settings.user_events_min > 1 || settings.item_events_min > 1 {
+    let some_minimum = settings.user_events_min > 1 || settings.item_events_min > 1;
+    let mut now = if some_minimum { usize::MAX } else { before };
+    while rows.len() < now {
+        now = rows.len();
         let (of_user, of_item) = count(rows);
-        let now = rows.len();
         rows.retain(|r| {
             of_user[r.user as usize] >= settings.user_events_min
                 && of_item[r.item as usize] >= settings.item_events_min
         });
-        if rows.len() == now {
-            break;
-        }
     }
     out.rare = before - rows.len();
 }

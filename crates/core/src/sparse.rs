@@ -186,8 +186,9 @@ mod tests {
         let entries = (0..200_u32).map(|k| (k * 31 % 17, k * 7 % 23, k as f32)).collect();
         let m = SparseRows::from_entries(17, 23, entries);
         assert_eq!(m.transposed().transposed(), m);
-        assert_eq!(m.column_sums().iter().sum::<f64>(), (0..200).sum::<i32>().into());
-        let back: SparseRows = serde_json::from_value(serde_json::to_value(&m).unwrap()).unwrap();
+        assert_eq!(m.column_sums().iter().sum::<f64>(), f64::from((0..200).sum::<i32>()));
+        let back: SparseRows =
+            serde_json::from_value(serde_json::to_value(&m).expect("plain numbers")).expect("plain numbers");
         assert_eq!(back, m);
     }
 

@@ -102,8 +102,11 @@ pub(crate) fn places(taking_part: &[u32], n_items: usize) -> Vec<u32> {
     place
 }
 
-/// The inverse of the symmetric square after `penalty` was added to its diagonal.
+/// The inverse of the symmetric square after `penalty` was added to its diagonal; more is added where the numbers of the
+/// square are so large that single precision would not see the penalty.
 pub(crate) fn inverse(mut square: Vec<f32>, n: usize, penalty: f32) -> Result<Mat<f32>> {
+    let largest = (0..n).map(|i| square[i * n + i]).fold(0.0, f32::max);
+    let penalty = penalty.max(1e-5 * largest);
     (0..n).for_each(|i| square[i * n + i] += penalty);
     let factor = faer_call(|| Llt::new(MatRef::from_column_major_slice(&square, n, n), Side::Lower));
     drop(square);

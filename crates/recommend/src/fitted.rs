@@ -182,7 +182,7 @@ impl<M: Model> Fitted<M> {
         Self { params, known, learnt, popular }
     }
 
-    /// One list for each question, `mask` being called to strike out what must not come back.
+    /// One list for each question; `struck` tells what must not come back, `fill` whether popular items fill it up.
     fn lists<Q: Sync>(
         &self,
         run: &Run,
@@ -206,6 +206,8 @@ impl<M: Model> Fitted<M> {
                     let mut out = Ranking::new();
                     for (k, question) in block.iter().enumerate() {
                         let row = &mut scores[k * n_items..(k + 1) * n_items];
+                        // The same score for everything, as of an empty history, is no answer.
+                        let silent = !M::Learnt::SPARSE && row.iter().all(|s| *s == row[0]);
                         struck(question).iter().for_each(|i| row[*i as usize] = f32::NEG_INFINITY);
                         if let Some(among) = ask.among {
                             row.iter_mut()
@@ -214,7 +216,7 @@ impl<M: Model> Fitted<M> {
                                 .for_each(|(_, s)| *s = f32::NEG_INFINITY);
                         }
                         let floor = if M::Learnt::SPARSE { 0.0 } else { f32::NEG_INFINITY };
-                        let mut list = top::best(row, ask.n, floor);
+                        let mut list = if silent { vec![] } else { top::best(row, ask.n, floor) };
                         let by_model = list.len();
                         if fill && by_model < ask.n {
                             list.iter().for_each(|e| row[e.0 as usize] = f32::NEG_INFINITY);

@@ -116,12 +116,12 @@ mod tests {
             let items = users.transposed();
             let weight: Vec<f32> = (0..n_users).map(|u| 1.0 + (u % 3) as f32).collect();
             let weight = (kind == 2).then_some(&weight[..]);
-            let all = square(&Run::new(1), &users, &items, weight).unwrap();
+            let all = square(&Run::new(1), &users, &items, weight).expect("not cancelled");
             let each = rows(&Run::new(1), &users, &items, weight, |i, sums, met| {
                 assert!(met.iter().all(|j| sums[*j as usize] > 0.0));
                 (i, sums.to_vec())
             })
-            .unwrap();
+            .expect("not cancelled");
             for i in 0..n {
                 assert_eq!(each[i].0 as usize, i);
                 for j in 0..n {

@@ -17,7 +17,7 @@
 //! folded in at once.
 
 use crate::fitted::{Learnt, Model, build, load};
-use crate::wide::{LANES, Panels, dot, wide};
+use crate::wide::{LANES, Panels, add, dot, folded, wide};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -41,13 +41,13 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "alpha",
             kind: ParamKind::Number { min: 0.0, max: 1e6 },
-            default: "10",
+            default: "2",
             summary: "How much more a seen place counts than one not seen, for each unit of weight.",
         },
         ParamSpec {
             name: "regularization",
             kind: ParamKind::Number { min: 0.0, max: 1e6 },
-            default: "0.05",
+            default: "15",
             summary: "Penalty on the squares of the vectors.",
         },
         ParamSpec {
@@ -59,7 +59,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "iterations",
             kind: ParamKind::Integer { min: 1, max: 1000 },
-            default: "12",
+            default: "10",
             summary: "Rounds over users and items.",
         },
         ParamSpec {
@@ -96,10 +96,10 @@ impl Default for Ials {
     fn default() -> Self {
         Self {
             factors: 64,
-            alpha: 10.0,
-            regularization: 0.05,
+            alpha: 2.0,
+            regularization: 15.0,
             frequency_power: 0.0,
-            iterations: 12,
+            iterations: 10,
             steps: 2,
         }
     }
@@ -248,6 +248,52 @@ impl Work {
     }
 }
 
+/// `sums += a × b`, lane by lane.
+#[inline(always)]
+fn add_products_of(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
+    for l in 0..LANES {
+        sums[l] += a[l] * b[l];
+    }
+}
+
+/// Adds `factor(extra, y·x) × y` of every vector seen to `to`. Vectors go four together, so that `x` and `to` are
+/// fetched once for four.
+#[inline(always)]
+fn add_seen(seen: &[f32], extra: &[f32], x: &[f32], to: &mut [f32], factor: impl Fn(f32, f32) -> f32) {
+    let width = x.len();
+    let whole = extra.len() / 4 * 4;
+    for (y, extra) in seen.chunks_exact(width * 4).zip(extra.chunks_exact(4)) {
+        let (a, y) = y.split_at(width);
+        let (b, y) = y.split_at(width);
+        let (c, d) = y.split_at(width);
+        let zeros = [0.0_f32; LANES];
+        // Each sum has a name of its own, since only then do they stay in registers.
+        let (mut sum_a, mut sum_b, mut sum_c, mut sum_d) = (zeros, zeros, zeros, zeros);
+        let lanes = |row: &'_ [f32], t: usize| -> [f32; LANES] { row.as_chunks::<LANES>().0[t] };
+        for t in 0..width / LANES {
+            let x = lanes(x, t);
+            add_products_of(&mut sum_a, &lanes(a, t), &x);
+            add_products_of(&mut sum_b, &lanes(b, t), &x);
+            add_products_of(&mut sum_c, &lanes(c, t), &x);
+            add_products_of(&mut sum_d, &lanes(d, t), &x);
+        }
+        let (fa, fb) = (factor(extra[0], folded(sum_a)), factor(extra[1], folded(sum_b)));
+        let (fc, fd) = (factor(extra[2], folded(sum_c)), factor(extra[3], folded(sum_d)));
+        for (t, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut sum = *to;
+            add(&mut sum, fa, &lanes(a, t));
+            add(&mut sum, fb, &lanes(b, t));
+            add(&mut sum, fc, &lanes(c, t));
+            add(&mut sum, fd, &lanes(d, t));
+            *to = sum;
+        }
+    }
+    for (y, extra) in seen[whole * width..].chunks_exact(width).zip(&extra[whole..]) {
+        let factor = factor(*extra, dot(y, x));
+        to.iter_mut().zip(y).for_each(|(t, y)| *t += factor * y);
+    }
+}
+
 wide! {
     /// Moves `x` by conjugate gradients towards the solution of `(gram + penalty + Σ extra y yᵀ) x = Σ (1 + extra) y`.
     fn solve(work: &mut Work, gram: &[f32], penalty: f32, steps: usize, x: &mut [f32]) {
@@ -256,25 +302,19 @@ wide! {
         for (line, (r, x_own)) in gram.chunks_exact(width).zip(residual.iter_mut().zip(x.iter())) {
             *r = -(dot(line, x) + penalty * x_own);
         }
-        for (y, extra) in seen.chunks_exact(width).zip(extra.iter()) {
-            let factor = 1.0 + extra - extra * dot(y, x);
-            residual.iter_mut().zip(y).for_each(|(r, y)| *r += factor * y);
-        }
+        add_seen(seen, extra, x, residual, |extra, product| 1.0 + extra - extra * product);
         direction.copy_from_slice(residual);
         let mut length = dot(residual, residual);
         for step in 0..steps {
-            if !(length > 1e-20) {
+            if length <= 1e-20 || length.is_nan() {
                 break;
             }
             for (line, (image, own)) in gram.chunks_exact(width).zip(image.iter_mut().zip(direction.iter())) {
                 *image = dot(line, direction) + penalty * own;
             }
-            for (y, extra) in seen.chunks_exact(width).zip(extra.iter()) {
-                let factor = extra * dot(y, direction);
-                image.iter_mut().zip(y).for_each(|(i, y)| *i += factor * y);
-            }
+            add_seen(seen, extra, direction, image, |extra, product| extra * product);
             let curvature = dot(direction, image);
-            if !(curvature > 0.0) {
+            if curvature <= 0.0 || curvature.is_nan() {
                 break;
             }
             let stride = length / curvature;

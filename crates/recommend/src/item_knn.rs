@@ -24,7 +24,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "similarity",
             kind: ParamKind::Choice(SIMILARITIES),
-            default: "asymmetric",
+            default: "cosine",
             summary: "How items are compared.",
         },
         ParamSpec {
@@ -36,7 +36,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "shrink",
             kind: ParamKind::Number { min: 0.0, max: 1e6 },
-            default: "0",
+            default: "20",
             summary: "Added to the denominator: rare items are less sure of their neighbours.",
         },
         ParamSpec {
@@ -108,9 +108,9 @@ pub struct ItemKnn {
 impl Default for ItemKnn {
     fn default() -> Self {
         Self {
-            similarity: Similarity::Asymmetric,
+            similarity: Similarity::Cosine,
             k: 100,
-            shrink: 0.0,
+            shrink: 20.0,
             source_power: 0.3,
             target_power: 0.3,
             meeting_power: 0.5,

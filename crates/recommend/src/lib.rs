@@ -70,6 +70,7 @@ catalog! {
     ease::Ease,
     transitions::Transitions,
     slit::Slit,
+    buy_again::BuyAgain,
     hybrid::Hybrid,
 }
 

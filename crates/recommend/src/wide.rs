@@ -79,39 +79,70 @@ impl Panels {
 wide! {
     /// The products of rows of `x` with the items of panels, four rows at a time.
     fn products(panels: &[f32], width: usize, n: usize, x: &[f32], out: &mut [f32]) {
-        const ROWS: usize = 4;
         if width == 0 || n == 0 {
             return;
         }
         for (x, out) in x.chunks(width * ROWS).zip(out.chunks_mut(n * ROWS)) {
-            let rows = x.len() / width;
             for (p, panel) in panels.chunks_exact(width * PANEL).enumerate() {
-                let mut sums = [[0.0_f32; PANEL]; ROWS];
-                if rows == ROWS {
-                    let (a, b, c, d) = (&x[..width], &x[width..2 * width], &x[2 * width..3 * width], &x[3 * width..]);
-                    for (k, column) in panel.as_chunks::<PANEL>().0.iter().enumerate().take(width) {
-                        let x = [a[k], b[k], c[k], d[k]];
-                        for r in 0..ROWS {
-                            for l in 0..PANEL {
-                                sums[r][l] += x[r] * column[l];
-                            }
-                        }
+                let part = p * PANEL..n.min((p + 1) * PANEL);
+                if x.len() == width * ROWS {
+                    let sums = four(panel, x, width);
+                    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(n)) {
+                        out[part.clone()].copy_from_slice(&sums.as_flattened()[..part.len()]);
                     }
                 } else {
-                    for (r, x) in x.chunks_exact(width).enumerate() {
-                        for (column, x) in panel.as_chunks::<PANEL>().0.iter().zip(x) {
-                            for l in 0..PANEL {
-                                sums[r][l] += x * column[l];
-                            }
-                        }
+                    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(n)) {
+                        let sums = one(panel, x);
+                        out[part.clone()].copy_from_slice(&sums.as_flattened()[..part.len()]);
                     }
-                }
-                let part = p * PANEL..n.min((p + 1) * PANEL);
-                for (sums, out) in sums.iter().zip(out.chunks_exact_mut(n)) {
-                    out[part.clone()].copy_from_slice(&sums[..part.len()]);
                 }
             }
         }
+    }
+}
+
+/// Rows of which products are made together: their sums fill half of the widest registers.
+const ROWS: usize = 4;
+
+/// The products of four rows with a panel. The sums stand in names of their own, since only then do they stay in
+/// registers.
+#[inline(always)]
+fn four(panel: &[f32], x: &[f32], width: usize) -> [[[f32; LANES]; 2]; ROWS] {
+    let zeros = [0.0_f32; LANES];
+    let (mut a0, mut a1, mut b0, mut b1) = (zeros, zeros, zeros, zeros);
+    let (mut c0, mut c1, mut d0, mut d1) = (zeros, zeros, zeros, zeros);
+    let (a, b, c, d) = (&x[..width], &x[width..2 * width], &x[2 * width..3 * width], &x[3 * width..]);
+    for ((((column, a), b), c), d) in panel.as_chunks::<PANEL>().0.iter().zip(a).zip(b).zip(c).zip(d) {
+        let halves = column.as_chunks::<LANES>().0;
+        add(&mut a0, *a, &halves[0]);
+        add(&mut a1, *a, &halves[1]);
+        add(&mut b0, *b, &halves[0]);
+        add(&mut b1, *b, &halves[1]);
+        add(&mut c0, *c, &halves[0]);
+        add(&mut c1, *c, &halves[1]);
+        add(&mut d0, *d, &halves[0]);
+        add(&mut d1, *d, &halves[1]);
+    }
+    [[a0, a1], [b0, b1], [c0, c1], [d0, d1]]
+}
+
+/// The products of one row with a panel, in the same order of additions.
+#[inline(always)]
+fn one(panel: &[f32], x: &[f32]) -> [[f32; LANES]; 2] {
+    let (mut low, mut high) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    for (column, x) in panel.as_chunks::<PANEL>().0.iter().zip(x) {
+        let halves = column.as_chunks::<LANES>().0;
+        add(&mut low, *x, &halves[0]);
+        add(&mut high, *x, &halves[1]);
+    }
+    [low, high]
+}
+
+/// `sums += x × column`, lane by lane.
+#[inline(always)]
+pub(crate) fn add(sums: &mut [f32; LANES], x: f32, column: &[f32; LANES]) {
+    for l in 0..LANES {
+        sums[l] += x * column[l];
     }
 }
 
@@ -135,6 +166,13 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[l] += a[l] * b[l];
         }
     }
+    folded(sums) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// The sum of all lanes, halves upon halves.
+#[inline(always)]
+pub(crate) fn folded(lanes: [f32; LANES]) -> f32 {
+    let mut sums = lanes;
     let mut half = LANES / 2;
     while half > 0 {
         for l in 0..half {
@@ -142,7 +180,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
         half /= 2;
     }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    sums[0]
 }
 
 #[cfg(test)]

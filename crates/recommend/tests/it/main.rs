@@ -1,0 +1,8 @@
+//! The tests of the crate as seen from outside, in one program.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod battery;
+mod evaluation;
+mod interactions;
+mod reference;
