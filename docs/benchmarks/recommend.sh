@@ -3,7 +3,7 @@
 # answers and peak memory of the process. PEERS=1 runs the peers beside it on the same machine.
 #   docs/benchmarks/recommend.sh [SET…]     (default: ml1m_rand ml1m_llo beauty_llo sports_llo games_llo taobao_buy journey_next4w)
 # HELD=1 asks for a part held back from the training part instead, where parameters are chosen: the last event of each
-# user, a random fifth (ml1m_rand, taobao_buy), or the last four weeks (journey_next4w).
+# user, a random tenth (ml1m_rand, taobao_buy), or the last four weeks (journey_next4w).
 # Needs the shared data and scorers (SHARED, default ../shared) and a Python with numpy, pandas and pyarrow (PYTHON); for
 # the peers also scipy and implicit.
 set -euo pipefail
@@ -20,8 +20,8 @@ models_of() {
 item_knn {}
 user_knn {}
 ials {}
-ease {}
-hybrid {"held_back":"random","models":"ease,ials,user_knn,transitions {\"backward\":1,\"history\":1000,\"history_decay\":1},item_knn"}
+ease {"regularization":1000}
+hybrid {"held_back":"random","users_max":10000,"models":"ease {\"regularization\":1000},ials,user_knn,transitions {\"backward\":1,\"history\":1000,\"history_decay\":1}"}
 M
     ;;
     ml1m_llo) cat <<'M'

@@ -57,7 +57,7 @@ fn main() -> Answer<()> {
         if let Some(held) = &held {
             let Split { train, held } = match held.as_str() {
                 "last" => evaluate::leave_last_out(&data, 3),
-                "random" => evaluate::random(&Run::new(5), &data, 0.2),
+                "random" => evaluate::random(&Run::new(5), &data, 0.1),
                 period => {
                     let from = data.end().unwrap_or(0) - period.parse::<i64>()? + 1;
                     evaluate::by_time(&data, from)

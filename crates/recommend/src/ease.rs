@@ -29,7 +29,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "regularization",
             kind: ParamKind::Number { min: 1e-3, max: 1e9 },
-            default: "300",
+            default: "500",
             summary: "Penalty on the squares of the links.",
         },
         ITEMS_MAX,
@@ -59,7 +59,7 @@ pub struct Ease {
 
 impl Default for Ease {
     fn default() -> Self {
-        Self { regularization: 300.0, items_max: 20_000 }
+        Self { regularization: 500.0, items_max: 20_000 }
     }
 }
 

@@ -25,7 +25,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `ials`, `ease` | taste: what goes with the whole history |
-//! | `transitions`, `slit` | sequence: what comes next |
+//! | `transitions`, `slit`, `session_knn` | sequence: what comes next |
+//! | `buy_again` | rhythm: what will be bought again |
 //! | `hybrid` | several of them, weighted on events held back |
 //! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
@@ -70,6 +71,7 @@ catalog! {
     ease::Ease,
     transitions::Transitions,
     slit::Slit,
+    session_knn::SessionKnn,
     buy_again::BuyAgain,
     hybrid::Hybrid,
 }

@@ -197,15 +197,14 @@ impl Transitions {
                             met.dedup();
                             let total: f64 = met.iter().map(|j| sums[*j as usize]).sum();
                             let over = 1.0 / (total + self.shrink);
-                            let row = met
+                            met
                                 .drain(..)
                                 .map(|j| {
                                     let sum = std::mem::take(&mut sums[j as usize]);
                                     (j, (sum * over * hold[j as usize]) as f32)
                                 })
                                 .filter(|e| e.1 > 0.0)
-                                .collect();
-                            row
+                                .collect()
                         })
                         .collect::<Vec<Vec<(u32, f32)>>>())
                 },

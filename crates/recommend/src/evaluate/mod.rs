@@ -128,7 +128,7 @@ fn shares(known: &tradewind_core::Interactions) -> Vec<f64> {
 pub fn measure(ranking: &Ranking, held: &[Vec<u32>], lengths: &[usize], shares: &[f64]) -> Evaluation {
     let mut out = Evaluation { n_users: held.len(), ..Evaluation::default() };
     for &k in lengths {
-        let mut values = vec![Vec::with_capacity(held.len()); 6];
+        let mut values: [Vec<f64>; 6] = Default::default();
         let mut shown = vec![false; shares.len()];
         let (mut bits, mut n_shown) = (0.0, 0_u64);
         for (list, truth) in ranking.iter().zip(held) {

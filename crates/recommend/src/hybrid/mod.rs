@@ -39,7 +39,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
             name: "held_back",
             kind: ParamKind::Choice(&["auto", "last", "random", "period"]),
             default: "auto",
-            summary: "Events the weights are found on: the last of each user, a fifth at random, the last period; \
+            summary: "Events the weights are found on: the last of each user, a tenth at random, the last period; \
                       auto: the last, or at random where histories have no order.",
         },
         ParamSpec {
@@ -75,7 +75,7 @@ pub enum HeldBack {
     Auto,
     /// The last of each user.
     Last,
-    /// A fifth at random.
+    /// A tenth at random.
     Random,
     /// The last period.
     Period,
@@ -237,7 +237,7 @@ impl Hybrid {
     fn split(&self, run: &Run, data: &Interactions, ordered: bool) -> Split {
         match (self.held_back, ordered) {
             (HeldBack::Last, _) | (HeldBack::Auto, true) => leave_last_out(data, 3),
-            (HeldBack::Random, _) | (HeldBack::Auto, false) => random(run, data, 0.2),
+            (HeldBack::Random, _) | (HeldBack::Auto, false) => random(run, data, 0.1),
             (HeldBack::Period, _) => {
                 let all = data.histories().flat_map(|h| h.ds.first().copied());
                 let (start, end) = (all.min().unwrap_or(0), data.end().unwrap_or(0));

@@ -9,7 +9,7 @@ use tradewind_recommend::CATALOG;
 /// Methods whose answer is the same for everybody, or knows only what was bought before.
 const NOT_OF_TASTE: [&str; 2] = ["popularity", "buy_again"];
 /// Methods that count everything anew when something comes in.
-const REFITTED: [&str; 5] = ["popularity", "item_knn", "user_knn", "rp3beta", "transitions"];
+const REFITTED: [&str; 6] = ["popularity", "item_knn", "user_knn", "rp3beta", "transitions", "session_knn"];
 
 fn build(rows: &[(String, String, i64, f64)]) -> Interactions {
     let rows = rows.iter().map(|(user_id, item_id, ds, weight)| Interaction {
