@@ -14,7 +14,7 @@ pub(crate) fn rows<T: Send>(
     take: impl Fn(u32, &[f32], &[u32]) -> T + Sync,
 ) -> Result<Vec<T>> {
     let n = items.n_rows();
-    let plain = user_weight.is_none() && ones(users) && ones(items);
+    let plain = ones(users);
     const CHUNK: usize = 16;
     let parts: Vec<Vec<T>> = (0..n.div_ceil(CHUNK))
         .into_par_iter()
@@ -27,10 +27,10 @@ pub(crate) fn rows<T: Send>(
                     let (of_item, values) = items.row(i);
                     for (u, value) in of_item.iter().zip(values) {
                         let (columns, weights) = users.row(*u as usize);
+                        let value = value * user_weight.map_or(1.0, |w| w[*u as usize]);
                         if plain {
-                            columns.iter().for_each(|j| sums[*j as usize] += 1.0);
+                            columns.iter().for_each(|j| sums[*j as usize] += value);
                         } else {
-                            let value = value * user_weight.map_or(1.0, |w| w[*u as usize]);
                             columns.iter().zip(weights).for_each(|(j, w)| sums[*j as usize] += value * w);
                         }
                     }
@@ -54,7 +54,7 @@ pub(crate) fn square(
     user_weight: Option<&[f32]>,
 ) -> Result<Vec<f32>> {
     let n = items.n_rows();
-    let plain = user_weight.is_none() && ones(users) && ones(items);
+    let plain = ones(users);
     let mut out = vec![0.0_f32; n * n];
     out.par_chunks_mut(n.max(1)).enumerate().try_for_each(|(i, sums)| {
         if i % 64 == 0 {
@@ -65,10 +65,10 @@ pub(crate) fn square(
             let (columns, weights) = users.row(*u as usize);
             // The half up to the diagonal; the other is its mirror image.
             let below = columns.partition_point(|j| *j as usize <= i);
+            let value = value * user_weight.map_or(1.0, |w| w[*u as usize]);
             if plain {
-                columns[..below].iter().for_each(|j| sums[*j as usize] += 1.0);
+                columns[..below].iter().for_each(|j| sums[*j as usize] += value);
             } else {
-                let value = value * user_weight.map_or(1.0, |w| w[*u as usize]);
                 let lower = columns[..below].iter().zip(weights);
                 lower.for_each(|(j, w)| sums[*j as usize] += value * w);
             }
@@ -93,6 +93,7 @@ fn mirror(square: &mut [f32], n: usize) {
     }
 }
 
+/// Whether all values are 1; then they need not be fetched.
 fn ones(rows: &SparseRows) -> bool {
     (0..rows.n_rows()).all(|r| rows.row(r).1.iter().all(|v| *v == 1.0))
 }

@@ -31,8 +31,10 @@ fn whole(data: &Interactions, split: &Split) {
             .collect();
         let mut all: Vec<u32> = kept.iter().chain(&held).copied().collect();
         let mut before = before.to_vec();
-        (all.sort_unstable(), all.dedup());
-        (before.sort_unstable(), before.dedup());
+        for list in [&mut all, &mut before] {
+            list.sort_unstable();
+            list.dedup();
+        }
         assert_eq!(all, before);
     }
 }

@@ -142,7 +142,7 @@ fn measures_work_like_numpy() {
         let scored: Vec<(u32, f32)> = list.iter().enumerate().map(|(p, i)| (*i, -(p as f32))).collect();
         ranking.push(&scored, scored.len());
     }
-    let told = measure(&ranking, &held, &[5, 10], &vec![1.0 / 14.0; 14]);
+    let told = measure(&ranking, &held, &[5, 10], &[1.0 / 14.0; 14]);
     for at in &told.at {
         let expected = &reference["measures"][at.k.to_string()];
         let pairs = [
