@@ -536,7 +536,7 @@ mod tests {
         let b = whole.part(1..2);
         assert_eq!((b.ids(), b.series(0).y), (&["b".to_owned()][..], &[1.0, 2.0, 3.0][..]));
         assert_eq!(b.covariates()[0].of(0), [3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(b.statics()[0].values, StaticValues::Number(vec![10.0]));
+        assert_eq!(b.statics()[0].values, StaticValues::Number(vec![20.0]));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Design {
         let origin = self.freq.steps(0, start).unwrap_or(0) as f64;
         let wave = |k: usize, t: usize| {
             let turns = ((origin + t as f64) / self.long_season).fract() * (k / 2 + 1) as f64;
-            if k % 2 == 0 { (TAU * turns).sin() } else { (TAU * turns).cos() }
+            if k.is_multiple_of(2) { (TAU * turns).sin() } else { (TAU * turns).cos() }
         };
         (0..2 * pairs).map(|k| at.clone().map(|t| wave(k, t)).collect()).collect()
     }

@@ -1,5 +1,6 @@
-//! Least squares of differences with autoregressive errors, by whitening (Cochrane & Orcutt 1949).
+//! Least squares with autoregressive errors, of levels or differences, by whitening (Cochrane & Orcutt 1949).
 
+use crate::arima::unit_root::kpss;
 use tradewind_core::Run;
 use tradewind_learn::linear::Ridge;
 use tradewind_learn::{Dataset, Matrix};
@@ -18,6 +19,8 @@ pub(super) struct Regression {
     pub(super) penalty: f64,
     /// The autoregression reaches two steps beyond it.
     pub(super) season: usize,
+    /// Whether the errors wander, so that differences are looked at.
+    pub(super) differenced: bool,
 }
 
 /// What was found.
@@ -30,29 +33,46 @@ pub(super) struct Found {
 }
 
 impl Regression {
+    /// Whether what columns leave of a series in levels wanders (Kwiatkowski, Phillips, Schmidt & Shin 1992, at 5 %).
+    pub(super) fn wanders(y: &[f64], known: &[bool], columns: &[&[f64]], penalty: f64) -> bool {
+        let levels = Self { penalty, season: 0, differenced: false };
+        let Some(found) = levels.rounds(y, known, columns, 0) else { return true };
+        let left: Vec<f64> = (0..y.len())
+            .map(|t| {
+                let told = columns.iter().zip(&found.means).zip(&found.beta);
+                y[t] - told.map(|((c, m), b)| if c[t].is_finite() { b * (c[t] - m) } else { 0.0 }).sum::<f64>()
+            })
+            .collect();
+        kpss(&left, (3.0 * (left.len() as f64).sqrt() / 13.0) as usize) > 0.463
+    }
+
     /// Of a series without gaps (`known` tells which values were not filled in) on columns as long; NaN in a column
     /// stands for its mean. `None` where there are too few values.
     pub(super) fn fit(&self, y: &[f64], known: &[bool], columns: &[&[f64]]) -> Option<Found> {
+        self.rounds(y, known, columns, ROUNDS)
+    }
+
+    fn rounds(&self, y: &[f64], known: &[bool], columns: &[&[f64]], rounds: usize) -> Option<Found> {
         let n = y.len();
         if n < 8 {
             return None;
         }
         let means: Vec<f64> = columns.iter().map(|c| mean_of_known(c)).collect();
-        let x: Vec<Vec<f64>> = columns
-            .iter()
-            .zip(&means)
-            .map(|(c, m)| difference(&c.iter().map(|v| if v.is_finite() { v - m } else { 0.0 }).collect::<Vec<f64>>()))
-            .collect();
+        let step = |v: Vec<f64>| if self.differenced { difference(&v) } else { v };
+        let centred = |(c, m): (&&[f64], &f64)| c.iter().map(|v| if v.is_finite() { v - m } else { 0.0 }).collect::<Vec<f64>>();
+        let x: Vec<Vec<f64>> = columns.iter().zip(&means).map(|c| step(centred(c))).collect();
+        let moves = |j: usize| difference(columns[j]).iter().filter(|v| v.abs() > 1e-9).count();
         let spread: Vec<f64> = x.iter().map(|c| (c.iter().map(|v| v * v).sum::<f64>() / c.len() as f64).sqrt()).collect();
         let live: Vec<usize> = (0..x.len())
-            .filter(|j| spread[*j] > 1e-12 && spread[*j].is_finite() && x[*j].iter().filter(|v| v.abs() > 1e-9).count() >= MOVES_MIN)
+            .filter(|j| spread[*j] > 1e-12 && spread[*j].is_finite() && moves(*j) >= MOVES_MIN)
             .collect();
-        let dy = difference(y);
-        let whole: Vec<bool> = known.windows(2).map(|w| w[0] && w[1]).collect();
+        let dy = step(y.to_vec());
+        let whole: Vec<bool> =
+            if self.differenced { known.windows(2).map(|w| w[0] && w[1]).collect() } else { known.to_vec() };
         let longest = (self.season + 2).min(ORDER_MAX).min(n / 5);
         let (mut beta, mut left, mut filter) = (vec![0.0; x.len()], dy.clone(), Vec::new());
         let mut aicc = f64::INFINITY;
-        for round in 0..=ROUNDS {
+        for round in 0..=rounds {
             if round > 0 {
                 filter = autoregression(&left, longest);
             }

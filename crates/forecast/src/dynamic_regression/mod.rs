@@ -10,8 +10,9 @@
 //! (ARIMAX, Hyndman & Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., chapter 10), with waves a
 //! dynamic harmonic regression.
 //!
-//! Coefficients are found for each series by least squares of what is left of differences after an autoregression (of
-//! an order chosen by AIC, in turn until both settle), with a small ridge penalty; how many waves there are is chosen by AICc on the same.
+//! Coefficients are found for each series by least squares of what an autoregression leaves (of an order chosen by AIC, in
+//! turn until both settle), of differences where the errors wander and of levels else, with a small ridge penalty; how
+//! many waves there are is chosen by AICc on the same.
 //! A column that hardly ever moved in a series' history has no effect on it.
 //!
 //! | parameter | default | meaning | range |
@@ -221,13 +222,15 @@ impl DynamicRegression {
         };
         let most = most.min((design.long_season / 2.0) as usize);
         let waves = design.waves(s.start, first..s.y.len(), most);
+        let all: Vec<&[f64]> = columns.iter().chain(&waves).map(Vec::as_slice).collect();
+        let differenced = Regression::wanders(&y, &known, &all, self.penalty);
         let least = if self.harmonics.is_some() { most } else { 0 };
         // Twice the waves may tell nothing before they do, as with a season that has two humps.
         let mut best: Option<(f64, Effects)> = None;
         let mut worse = 0;
         for k in least..=most {
             let x: Vec<&[f64]> = columns.iter().map(Vec::as_slice).chain(waves.iter().take(2 * k).map(Vec::as_slice)).collect();
-            let Some(found) = Regression { penalty: self.penalty, season }.fit(&y, &known, &x) else { continue };
+            let Some(found) = Regression { penalty: self.penalty, season, differenced }.fit(&y, &known, &x) else { continue };
             if best.as_ref().is_none_or(|b| found.aicc < b.0) {
                 let (own, of_waves) = found.beta.split_at(columns.len());
                 best = Some((found.aicc, Effects::new(own, of_waves, &found.means[..columns.len()])));

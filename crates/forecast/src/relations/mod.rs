@@ -19,8 +19,9 @@
 //! use tradewind_core::{Covariate, Freq, Panel, Run};
 //! use tradewind_forecast::relations::{RelationSettings, relations};
 //! // Sales follow views of five days before.
-//! let views: Vec<f64> = (0..300).map(|t| f64::from(t * t * 7 % 23)).collect();
-//! let sales = (0..300).map(|t| if t < 5 { 10.0 } else { views[t - 5] + (t * 31 % 7) as f64 }).collect();
+//! let chance = |k: f64| ((k * 12.9898).sin() * 43_758.545_3).fract().abs();
+//! let views: Vec<f64> = (0..300).map(|t| 20.0 * chance(f64::from(t))).collect();
+//! let sales = (0..300).map(|t| if t < 5 { 10.0 } else { views[t - 5] + 4.0 * chance(0.5 + t as f64) }).collect();
 //! let panel = Panel::from_series(Freq::DAILY, vec![("tea".into(), 0, sales)]).unwrap();
 //! let column = Covariate { name: "views".into(), known_ahead: false, offsets: vec![0, 300], values: views };
 //! let panel = panel.with_covariate(column).unwrap();

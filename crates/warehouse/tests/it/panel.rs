@@ -178,7 +178,6 @@ fn plans_and_watchers_stand_beside_the_sales() {
     assert_eq!(text(&of(&panel, "views", "tea")[..4]), "NaN 6 0 0");
     assert!(of(&panel, "views", "tea")[19].is_nan());
     assert_eq!(of(&panel, "carts", "tea")[3], 1.0);
-    assert!(panel.covariate("searches").is_none());
     assert_eq!(panel.static_text("title", 1), Some("Green tea 绿茶"));
     assert_eq!(panel.static_text("brand", 1), None);
     let launched = panel.statics().iter().find(|s| s.name == "launched").unwrap();

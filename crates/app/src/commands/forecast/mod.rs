@@ -19,6 +19,9 @@ use tradewind::large::Job;
 use tradewind::warehouse::Override;
 use tradewind::{Error, Forecast, Panel, Result, answers, forecasts, warehouse};
 
+/// Planners' figures, forecast by forecast and step after step; NaN where there is none.
+type Figures = Vec<Vec<f64>>;
+
 /// Series shown on a terminal; all of them go to --output.
 const SERIES_SHOWN: usize = 10;
 
@@ -68,8 +71,8 @@ fn models(what: &ForecastWhat) -> Vec<String> {
     }
 }
 
-/// Forecasts, with the planners' figures beside them, and writes both to `output`. Large panels are forecast in parts, which are kept beside the output until
-/// it is written.
+/// Forecasts, with the planners' figures beside them, and writes both to `output`. Large panels are forecast in parts,
+/// which are kept beside the output until it is written.
 fn answer(
     context: &Context,
     panel: &Panel,
@@ -78,11 +81,11 @@ fn answer(
     options: &Options<'_>,
     said: &[Override],
     output: Option<&Path>,
-) -> Result<(Vec<Forecast>, Option<Vec<Vec<f64>>>)> {
+) -> Result<(Vec<Forecast>, Option<Figures>)> {
     let p = &context.printer;
     let mut job = Job::new(panel, models, params, options);
-    let planner = |all: &[Forecast]| -> Option<Vec<Vec<f64>>> {
-        let figures: Vec<Vec<f64>> = all.iter().map(|f| tradewind::overrides::figures(said, f)).collect();
+    let planner = |all: &[Forecast]| -> Option<Figures> {
+        let figures: Figures = all.iter().map(|f| tradewind::overrides::figures(said, f)).collect();
         figures.iter().flatten().any(|v| v.is_finite()).then_some(figures)
     };
     let Some(output) = output else {
