@@ -170,7 +170,7 @@ pub struct Coherent {
 ///
 /// # Errors
 /// A column that the panel lacks, a model or method that does not exist, and those of
-/// [`forecast_hierarchy`](tradewind_forecast::hierarchy::forecast_hierarchy).
+/// [`forecast_hierarchy`].
 pub fn forecast(
     run: &Run,
     panel: &Panel,

@@ -92,7 +92,7 @@ impl AnomaliesPage<'_> {
                     } }
                     @for a in of {
                         tr {
-                            td { (when(a, self.panel.freq())) }
+                            td.date { (when(a, self.panel.freq())) }
                             td class=(if a.score > 0.0 { "rising" } else { "falling" }) { (speech::anomaly(l, a.kind)) }
                             td.n { (signed(a.y)) }
                             td.n { (signed(a.expected)) }

@@ -11,6 +11,8 @@ const ROUNDS: usize = 12;
 const SETTLED: f64 = 1e-3;
 /// The longest autoregression.
 const ORDER_MAX: usize = 30;
+/// Errors whose autoregression comes to more than this may as well wander.
+const PERSISTENT: f64 = 0.9;
 /// A column must have moved so often.
 const MOVES_MIN: usize = 2;
 
@@ -33,26 +35,24 @@ pub(super) struct Found {
 }
 
 impl Regression {
-    /// Whether what columns leave of a series in levels wanders (Kwiatkowski, Phillips, Schmidt & Shin 1992, at 5 %).
+    /// Whether what columns leave of a series in levels wanders: by the test of Kwiatkowski, Phillips, Schmidt & Shin (1992)
+    /// at 5 %, or by an autoregression whose coefficients come near 1 together.
     pub(super) fn wanders(y: &[f64], known: &[bool], columns: &[&[f64]], penalty: f64) -> bool {
         let levels = Self { penalty, season: 0, differenced: false };
-        let Some(found) = levels.rounds(y, known, columns, 0) else { return true };
+        let Some(found) = levels.fit(y, known, columns) else { return true };
         let left: Vec<f64> = (0..y.len())
             .map(|t| {
                 let told = columns.iter().zip(&found.means).zip(&found.beta);
                 y[t] - told.map(|((c, m), b)| if c[t].is_finite() { b * (c[t] - m) } else { 0.0 }).sum::<f64>()
             })
             .collect();
-        kpss(&left, (3.0 * (left.len() as f64).sqrt() / 13.0) as usize) > 0.463
+        let persistence: f64 = autoregression(&left, ORDER_MAX.min(left.len() / 5)).iter().sum();
+        persistence > PERSISTENT || kpss(&left, (3.0 * (left.len() as f64).sqrt() / 13.0) as usize) > 0.463
     }
 
     /// Of a series without gaps (`known` tells which values were not filled in) on columns as long; NaN in a column
     /// stands for its mean. `None` where there are too few values.
     pub(super) fn fit(&self, y: &[f64], known: &[bool], columns: &[&[f64]]) -> Option<Found> {
-        self.rounds(y, known, columns, ROUNDS)
-    }
-
-    fn rounds(&self, y: &[f64], known: &[bool], columns: &[&[f64]], rounds: usize) -> Option<Found> {
         let n = y.len();
         if n < 8 {
             return None;
@@ -72,7 +72,7 @@ impl Regression {
         let longest = (self.season + 2).min(ORDER_MAX).min(n / 5);
         let (mut beta, mut left, mut filter) = (vec![0.0; x.len()], dy.clone(), Vec::new());
         let mut aicc = f64::INFINITY;
-        for round in 0..=rounds {
+        for round in 0..=ROUNDS {
             if round > 0 {
                 filter = autoregression(&left, longest);
             }
