@@ -281,7 +281,11 @@ impl Global {
         let held_out = if possible > 2000 { HELD_OUT } else { 0.2 };
         let seed = run.seed;
         let plan = &fitted.plan;
-        let n_new = members.all.iter().filter(|m| m.history.len() < plan.year).count();
+        // A year of fewer steps than rows need tells no new series from others.
+        let n_new = match plan.year {
+            year if year < WARM_UP => 0,
+            year => members.all.iter().filter(|m| m.history.len() < year).count(),
+        };
         let forgetful = match n_new {
             0 => 0.0,
             n => (n as f64 / members.all.len() as f64).clamp(FORGETFUL_MIN, FORGETFUL_MAX),

@@ -313,3 +313,18 @@ fn forecasts_are_taken_apart_exactly() {
         assert!(driven(true) > driven(false), "{} {}", driven(true), driven(false));
     }
 }
+
+/// A year of two steps is shorter than what rows need, and one of the series is younger than it.
+#[test]
+fn half_years_with_a_new_series_are_forecast() {
+    let freq: Freq = "6M".parse().unwrap();
+    let mut series: Vec<(String, i64, Vec<f64>)> =
+        (0..40).map(|k| (format!("p{k:02}"), 0, (0..24).map(|t| 5.0 + noise(k, t)).collect())).collect();
+    series.push(("new".into(), 0, vec![3.0]));
+    let panel = Panel::from_series(freq, series).unwrap();
+    let model = (tradewind_forecast::entry("global").unwrap().build)(&Params::new()).unwrap();
+    let run = Run::new(1);
+    let said = model.fit(&run, &panel).unwrap().predict(&run, &Ahead::new(4, &[0.1, 0.9])).unwrap();
+    assert_eq!(said.len(), 41);
+    assert!((0..41).all(|i| said.mean(i).iter().all(|v| v.is_finite() && *v >= 0.0 && *v < 20.0)));
+}
