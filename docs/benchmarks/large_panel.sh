@@ -42,13 +42,14 @@ writer.close()
 os.rename(sys.argv[1] + '.tmp', sys.argv[1])
 print(f'{n} series, {rows} rows, {os.path.getsize(sys.argv[1])} bytes')
 PY
-level=(--level 80)
-ask() {
-  /usr/bin/time -f '%e s wall, %U s user, %M KiB peak' "$tradewind" forecast --input "$panel" --freq D --horizon 28 --model combination \
-    -p methods=ets,theta,seasonal_naive -p season_length=7 "${level[@]}" --threads "$threads" --output "$OUT/$1.parquet"
-}
+forecast=("$tradewind" forecast --input "$panel" --freq D --horizon 28 --model combination -p methods=ets,theta,seasonal_naive
+  -p season_length=7 --level 80 --threads "$threads")
+measured() { /usr/bin/time -f '%e s wall, %U s user, %M KiB peak' "${forecast[@]}" --output "$OUT/$1.parquet"; }
 echo "killed after ${KILL_AFTER:=120} s"
-ask resumed & sleep "$KILL_AFTER"; pkill -KILL -P $! tradewind || true; wait $! || true
+timeout --signal=KILL "$KILL_AFTER" "${forecast[@]}" --output "$OUT/resumed.parquet" || true
 ls "$OUT/resumed.parquet.parts" 2>/dev/null | wc -l
-echo 'taken up again'; ask resumed
-if [ -n "${WHOLE:-}" ]; then echo 'in one go'; ask whole; cmp "$OUT/whole.parquet" "$OUT/resumed.parquet" && echo 'the same bytes'; fi
+echo 'taken up again'; measured resumed
+if [ -n "${WHOLE:-}" ]; then
+  echo 'in one go'; measured whole
+  cmp "$OUT/whole.parquet" "$OUT/resumed.parquet" && echo 'the same bytes'
+fi
