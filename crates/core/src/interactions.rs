@@ -1,10 +1,12 @@
 //! Who did what with which item, and when.
 
+use crate::attributes::Attributes;
 use crate::error::{Error, ParamCheck, Result};
 use crate::ids::Ids;
 use crate::sparse::SparseRows;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One row, as it comes from a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +128,11 @@ impl<'a> History<'a> {
 /// Users and items of a fresh value are in the order of their names; what [`Interactions::append`] brings in stands
 /// behind. The order in which rows came does not matter: a user's rows are ordered by `ds`, then item, then kind.
 ///
-/// Invariant: `offsets` has one entry more than there are users, and all columns are as long as its last entry.
+/// Attributes of items and users may come with it. Items that have attributes and no event stand among the items too,
+/// so that they can be recommended.
+///
+/// Invariant: `offsets` has one entry more than there are users, and all columns are as long as its last entry; every
+/// name that has attributes is among the items or the users.
 ///
 /// ```
 /// use tradewind_core::{EventSettings, Interaction, Interactions};
@@ -148,6 +154,9 @@ pub struct Interactions {
     weight: Vec<f32>,
     event: Vec<u8>,
     left_out: LeftOut,
+    /// Shared, since histories are copied more often than attributes change.
+    item_attributes: Option<Arc<Attributes>>,
+    user_attributes: Option<Arc<Attributes>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,12 +175,30 @@ struct RawInteractions {
     #[serde(with = "crate::packed")]
     event: Vec<u8>,
     left_out: LeftOut,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    item_attributes: Option<Attributes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_attributes: Option<Attributes>,
 }
 
 impl From<Interactions> for RawInteractions {
     fn from(d: Interactions) -> Self {
-        let Interactions { users, items, events, offsets, item, ds, weight, event, left_out } = d;
-        Self { users, items, events, offsets, item, ds, weight, event, left_out }
+        let Interactions { users, items, events, offsets, item, ds, weight, event, left_out, .. } = d;
+        let item_attributes = d.item_attributes.map(Arc::unwrap_or_clone);
+        let user_attributes = d.user_attributes.map(Arc::unwrap_or_clone);
+        Self {
+            users,
+            items,
+            events,
+            offsets,
+            item,
+            ds,
+            weight,
+            event,
+            left_out,
+            item_attributes,
+            user_attributes,
+        }
     }
 }
 
@@ -179,7 +206,10 @@ impl TryFrom<RawInteractions> for Interactions {
     type Error = Error;
 
     fn try_from(raw: RawInteractions) -> Result<Self> {
-        let RawInteractions { users, items, events, offsets, item, ds, weight, event, left_out } = raw;
+        let RawInteractions { users, items, events, offsets, item, ds, weight, event, left_out, .. } = raw;
+        let known = |attributes: &Option<Attributes>, ids: &Ids| {
+            attributes.as_ref().is_none_or(|a| a.names().iter().all(|name| ids.find(name).is_some()))
+        };
         let n = item.len();
         let fits = offsets.len() == users.len() + 1
             && offsets[0] == 0
@@ -188,9 +218,25 @@ impl TryFrom<RawInteractions> for Interactions {
             && [ds.len(), weight.len(), event.len()].iter().all(|m| *m == n)
             && item.iter().all(|i| (*i as usize) < items.len())
             && event.iter().all(|e| usize::from(*e) < events.len())
-            && weight.iter().all(|w| w.is_finite());
+            && weight.iter().all(|w| w.is_finite())
+            && known(&raw.item_attributes, &items)
+            && known(&raw.user_attributes, &users);
+        let item_attributes = raw.item_attributes.map(Arc::new);
+        let user_attributes = raw.user_attributes.map(Arc::new);
         match fits {
-            true => Ok(Self { users, items, events, offsets, item, ds, weight, event, left_out }),
+            true => Ok(Self {
+                users,
+                items,
+                events,
+                offsets,
+                item,
+                ds,
+                weight,
+                event,
+                left_out,
+                item_attributes,
+                user_attributes,
+            }),
             false => Err(Error::Invalid("saved interactions have columns that do not fit together".into())),
         }
     }
@@ -285,6 +331,54 @@ impl Interactions {
             weight: rows.iter().map(|r| r.weight).collect(),
             event: rows.iter().map(|r| r.event).collect(),
             left_out: LeftOut::default(),
+            item_attributes: None,
+            user_attributes: None,
+        }
+    }
+
+    /// The same with attributes of items in place of those there were. Items without an event stand behind the others.
+    ///
+    /// ```
+    /// use tradewind_core::{Attributes, EventSettings, Interaction, Interactions};
+    /// let data = Interactions::build([Interaction::plain("ann", "tea", 1)], &EventSettings::default()).unwrap();
+    /// let data = data.with_items(Attributes::build([("pot", "word=iron", 1.0)]).unwrap());
+    /// assert_eq!((data.items().find("pot"), data.len()), (Some(1), 1));
+    /// ```
+    pub fn with_items(mut self, attributes: Attributes) -> Self {
+        attributes.names().iter().for_each(|name| {
+            self.items.insert(name);
+        });
+        self.item_attributes = Some(Arc::new(attributes));
+        self
+    }
+
+    /// The same with attributes of users in place of those there were. Users without an event stand behind the others.
+    pub fn with_users(mut self, attributes: Attributes) -> Self {
+        for name in attributes.names().iter() {
+            if self.users.insert(name) as usize + 1 == self.offsets.len() {
+                self.offsets.push(self.item.len());
+            }
+        }
+        self.user_attributes = Some(Arc::new(attributes));
+        self
+    }
+
+    /// Attributes of items.
+    pub fn item_attributes(&self) -> Option<&Attributes> {
+        self.item_attributes.as_deref()
+    }
+
+    /// Attributes of users.
+    pub fn user_attributes(&self) -> Option<&Attributes> {
+        self.user_attributes.as_deref()
+    }
+
+    /// These rows with the attributes of `other`.
+    fn attributed(self, other: &Self) -> Self {
+        Self {
+            item_attributes: other.item_attributes.clone(),
+            user_attributes: other.user_attributes.clone(),
+            ..self
         }
     }
 
@@ -385,12 +479,14 @@ impl Interactions {
             at = if at.0 == r.user { (r.user, at.1 + 1) } else { (r.user, 1) };
             keep(r.user, at.1 - 1)
         });
-        Self::of(self.users.clone(), self.items.clone(), self.events.clone(), &rows)
+        Self::of(self.users.clone(), self.items.clone(), self.events.clone(), &rows).attributed(self)
     }
 
     /// Takes in newer rows. Users, items and kinds that are new stand behind the known ones; equal rows stay, since
-    /// they may have happened twice.
+    /// they may have happened twice. Newer attributes take the place of those of the same names.
     pub fn append(&mut self, newer: &Self) -> Result<()> {
+        let item_attributes = together(&self.item_attributes, &newer.item_attributes)?;
+        let user_attributes = together(&self.user_attributes, &newer.user_attributes)?;
         let users: Vec<u32> = newer.users.iter().map(|u| self.users.insert(u)).collect();
         let items: Vec<u32> = newer.items.iter().map(|i| self.items.insert(i)).collect();
         for event in &newer.events {
@@ -415,6 +511,8 @@ impl Interactions {
         let (users, items) = (std::mem::take(&mut self.users), std::mem::take(&mut self.items));
         *self = Self::of(users, items, std::mem::take(&mut self.events), &rows);
         self.left_out = left_out;
+        self.item_attributes = item_attributes;
+        self.user_attributes = user_attributes;
         Ok(())
     }
 
@@ -428,6 +526,21 @@ impl Interactions {
             row.item = item_place[row.item as usize];
         }
         Self { left_out: self.left_out, ..Self::of(users, items, self.events, &rows) }
+    }
+}
+
+/// Known attributes with newer ones.
+fn together(
+    known: &Option<Arc<Attributes>>,
+    newer: &Option<Arc<Attributes>>,
+) -> Result<Option<Arc<Attributes>>> {
+    match (known, newer) {
+        (Some(known), Some(newer)) => {
+            let mut out = Attributes::clone(known);
+            out.append(newer)?;
+            Ok(Some(Arc::new(out)))
+        }
+        (known, newer) => Ok(newer.as_ref().or(known.as_ref()).cloned()),
     }
 }
 

@@ -11,6 +11,7 @@
 //! assert_eq!(point::mae(panel.series(0).y, &[3.0, 4.0, 4.0]), 1.0 / 3.0);
 //! ```
 
+pub mod attributes;
 pub mod calendar;
 pub mod error;
 pub mod forecast;
@@ -27,6 +28,7 @@ pub mod sparse;
 pub mod tables;
 pub mod trend;
 
+pub use attributes::{Attributes, Embeddings};
 pub use error::{Error, ErrorKind, Fault, ParamCheck, ParamFault, Result};
 pub use forecast::Forecast;
 pub use freq::{Freq, Stamp};

@@ -48,6 +48,13 @@ impl From<SparseRows> for RawRows {
     }
 }
 
+impl Default for SparseRows {
+    /// Without rows and columns.
+    fn default() -> Self {
+        Self::with_capacity(0, 0, 0)
+    }
+}
+
 impl SparseRows {
     /// From the parts; an error where they break the invariant.
     pub fn new(n_columns: usize, offsets: Vec<usize>, columns: Vec<u32>, values: Vec<f32>) -> Result<Self> {

@@ -1,6 +1,6 @@
 //! How rows become interactions.
 
-use tradewind_core::{EventSettings, Interaction, Interactions};
+use tradewind_core::{Attributes, EventSettings, Interaction, Interactions};
 
 fn row<'a>(user_id: &'a str, item_id: &'a str, ds: i64, event: &'a str, weight: f64) -> Interaction<'a> {
     Interaction { user_id, item_id, ds, event, weight }
@@ -109,4 +109,40 @@ fn saved_columns_that_do_not_fit_are_refused() {
         spoilt[key] = value.into();
         assert!(serde_json::from_value::<Interactions>(spoilt).is_err(), "{key}");
     }
+}
+
+#[test]
+fn attributes_bring_in_items_and_users_and_stay() {
+    let settings = EventSettings::default();
+    let plain =
+        Interactions::build([row("b", "tea", 5, "", 1.0), row("c", "cup", 6, "", 1.0)], &settings).unwrap();
+    assert!(
+        !serde_json::to_string(&plain).unwrap().contains("attributes"),
+        "saved as ever where there are none"
+    );
+    let items = Attributes::build([("tea", "kind=leaf", 1.0), ("pot", "kind=iron", 2.0)]).unwrap();
+    let users = Attributes::build([("a", "town=york", 1.0), ("b", "town=bath", 1.0)]).unwrap();
+    let mut data = plain.clone().with_items(items).with_users(users);
+    assert_eq!(data.items().iter().collect::<Vec<_>>(), ["cup", "tea", "pot"]);
+    assert_eq!(data.users().iter().collect::<Vec<_>>(), ["b", "c", "a"]);
+    assert!(data.history(2).is_empty() && data.history(0).items == [1]);
+    let state = serde_json::to_value(&data).unwrap();
+    assert_eq!(serde_json::from_value::<Interactions>(state.clone()).unwrap(), data);
+    let mut spoilt = state;
+    spoilt["items"] = serde_json::json!(["cup", "tea", "pan"]);
+    assert!(serde_json::from_value::<Interactions>(spoilt).is_err(), "pot is no item");
+    assert_eq!(data.filter(|u, _| u == 0).item_attributes(), data.item_attributes());
+
+    let pan = Attributes::build([("pan", "kind=iron", 1.0), ("pot", "kind=clay", 1.0)]).unwrap();
+    let newer = Interactions::build([row("d", "tea", 7, "", 1.0)], &settings).unwrap().with_items(pan);
+    data.append(&newer).unwrap();
+    assert_eq!(data.items().iter().collect::<Vec<_>>(), ["cup", "tea", "pot", "pan"]);
+    let known = data.item_attributes().unwrap();
+    let rows = known.aligned(data.items());
+    let terms = |i: usize| rows.row(i).0.iter().map(|t| known.terms().name(*t)).collect::<Vec<_>>();
+    assert_eq!(
+        (terms(0), terms(1), terms(2), terms(3)),
+        (vec![], vec!["kind=leaf"], vec!["kind=clay"], vec!["kind=iron"])
+    );
+    assert_eq!(data.user_attributes().unwrap().names().len(), 2);
 }
