@@ -29,9 +29,67 @@ impl ItemSet {
         Self(bits)
     }
 
+    /// None of the first `n` items.
+    pub fn none(n: usize) -> Self {
+        Self(vec![0; n.div_ceil(64)])
+    }
+
+    /// The first `n` items.
+    pub fn all(n: usize) -> Self {
+        let mut bits = vec![u64::MAX; n.div_ceil(64)];
+        if let Some(last) = bits.last_mut().filter(|_| n % 64 > 0) {
+            *last = (1 << (n % 64)) - 1;
+        }
+        Self(bits)
+    }
+
     /// Whether the item at this position is in the set.
     pub fn contains(&self, item: u32) -> bool {
         self.0.get(item as usize / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
+    }
+
+    /// Puts the item in.
+    pub fn insert(&mut self, item: u32) {
+        let word = item as usize / 64;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (item % 64);
+    }
+
+    /// Takes the item out.
+    pub fn remove(&mut self, item: u32) {
+        if let Some(word) = self.0.get_mut(item as usize / 64) {
+            *word &= !(1 << (item % 64));
+        }
+    }
+
+    /// Keeps what is in the other set too.
+    pub fn keep(&mut self, other: &Self) {
+        self.0.truncate(other.0.len());
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
+    }
+
+    /// How many items are in it.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The items in the order of positions.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().enumerate().flat_map(|(w, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                left &= left.wrapping_sub(1);
+                (bit < 64).then_some(w as u32 * 64 + bit)
+            })
+        })
     }
 }
 
@@ -169,6 +227,54 @@ pub trait FittedRecommender: Send + Sync {
     /// Writes the model's own scores of all items for each past, one row each, into `out`, on the caller's thread.
     /// Larger is better; 0 means no opinion where the model is one that knows few items of each user.
     fn scores(&self, pasts: &[Past<'_>], out: &mut [f32]) -> Result<()>;
+
+    /// The model's `n` best items for one past, on the caller's thread: for answers one at a time, where
+    /// [`FittedRecommender::recommend`] is for many. Items of the history come back too, unless `among` leaves them
+    /// out; nothing is filled up, and no opinion is an empty list.
+    fn top_for(&self, past: &Past<'_>, n: usize, among: Option<&ItemSet>) -> Result<Vec<(u32, f32)>> {
+        let mut scores = vec![0.0; self.known().items().len()];
+        self.scores(std::slice::from_ref(past), &mut scores)?;
+        let silent = scores.iter().all(|s| *s == scores[0]);
+        let mut list: Vec<(u32, f32)> = scores
+            .into_iter()
+            .enumerate()
+            .map(|(i, s)| (i as u32, s))
+            .filter(|e| !silent && among.is_none_or(|a| a.contains(e.0)))
+            .collect();
+        list.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        list.truncate(n);
+        Ok(list)
+    }
+
+    /// The `n` items most similar to one known item, without it, on the caller's thread.
+    fn top_similar(&self, item: u32, n: usize, among: Option<&ItemSet>) -> Result<Vec<(u32, f32)>> {
+        if item as usize >= self.known().items().len() || n == 0 {
+            return Ok(vec![]);
+        }
+        let ask = Ask { n, allow_seen: true, among };
+        let name = self.known().items().name(item);
+        let ranking = self.similar_items(&Run::new(0).with_threads(1), &[name], &ask)?;
+        let list = ranking.list(0);
+        Ok(list.items.iter().copied().zip(list.scores.iter().copied()).collect())
+    }
+
+    /// The model's scores of these items for one past, on the caller's thread.
+    fn scores_of(&self, past: &Past<'_>, items: &[u32]) -> Result<Vec<f32>> {
+        let mut scores = vec![0.0; self.known().items().len()];
+        self.scores(std::slice::from_ref(past), &mut scores)?;
+        Ok(items.iter().map(|i| scores.get(*i as usize).copied().unwrap_or(0.0)).collect())
+    }
+
+    /// How much each event of the history speaks for each of these items: one row for every item, as long as the
+    /// history. Empty where the model cannot tell.
+    fn contributions(&self, _past: &Past<'_>, _items: &[u32]) -> Result<Vec<f32>> {
+        Ok(vec![])
+    }
+
+    /// How alike two known items are, from -1 to 1, where the model can tell: a positive semidefinite measure.
+    fn alike(&self, _a: u32, _b: u32) -> Option<f32> {
+        None
+    }
 }
 
 /// One entry of a catalogue of recommenders.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::{
-    Ask, FittedRecommender, History, Interactions, ParamCheck, Params, Past, Ranking, Recommender,
+    Ask, FittedRecommender, History, Interactions, ItemSet, ParamCheck, Params, Past, Ranking, Recommender,
     RecommenderEntry, Result, Run,
 };
 
@@ -50,6 +50,41 @@ pub(crate) trait Learnt: Send + Sync + Serialize + DeserializeOwned + 'static {
 
     /// Takes in `newer`, which `known` already holds; `users` are the positions of its users in `known`.
     fn update(&mut self, run: &Run, known: &Interactions, newer: &Interactions, users: &[u32]) -> Result<()>;
+
+    /// The `n` best of one past among these items, where there is a quicker way than to score all.
+    fn top(
+        &self,
+        _known: &Interactions,
+        _past: &Past<'_>,
+        _n: usize,
+        _among: Option<&ItemSet>,
+    ) -> Option<Vec<(u32, f32)>> {
+        None
+    }
+
+    /// The scores of these items for one past, where there is a quicker way than to score all.
+    fn scores_of(&self, _known: &Interactions, _past: &Past<'_>, _items: &[u32]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// How much each event of the history speaks for each item, row after row. Where a method does not say it itself,
+    /// an event speaks as its item is similar.
+    fn contributions(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        let history = past.history;
+        let mut out = Vec::with_capacity(items.len() * history.len());
+        let mut row = vec![0.0; known.items().len()];
+        for item in items {
+            row.fill(0.0);
+            self.similar(known, *item, &mut row);
+            out.extend(history.items.iter().zip(history.weights).map(|(i, w)| w * row[*i as usize]));
+        }
+        out
+    }
+
+    /// How alike two items are, from -1 to 1, by a positive semidefinite measure.
+    fn alike(&self, _a: u32, _b: u32) -> Option<f32> {
+        None
+    }
 }
 
 /// A [`Model`] behind a pointer, for methods that are made of others.
@@ -86,6 +121,8 @@ pub(crate) trait AnyLearnt: Send + Sync {
         newer: &Interactions,
         users: &[u32],
     ) -> Result<()>;
+    /// See [`Learnt::contributions`].
+    fn contributions_any(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32>;
     /// The state as JSON.
     fn state(&self) -> serde_json::Result<Value>;
 }
@@ -107,6 +144,10 @@ impl<L: Learnt> AnyLearnt for L {
         users: &[u32],
     ) -> Result<()> {
         self.update(run, known, newer, users)
+    }
+
+    fn contributions_any(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        self.contributions(known, past, items)
     }
 
     fn state(&self) -> serde_json::Result<Value> {
@@ -234,6 +275,24 @@ impl<M: Model> Fitted<M> {
         Ok(out)
     }
 
+    /// The best of the scores of all items that `score` writes.
+    fn dense(
+        &self,
+        n: usize,
+        among: Option<&ItemSet>,
+        score: impl FnOnce(&mut [f32]),
+    ) -> Vec<(u32, f32)> {
+        with_row(self.known.items().len(), |row| {
+            score(row);
+            // As in `lists`: the same score for everything is no answer.
+            if !M::Learnt::SPARSE && row.iter().all(|s| *s == row[0]) {
+                return vec![];
+            }
+            let floor = if M::Learnt::SPARSE { 0.0 } else { f32::NEG_INFINITY };
+            top::best_among(row, n, floor, among)
+        })
+    }
+
     fn answer(&self, run: &Run, pasts: &[Past<'_>], ask: &Ask<'_>) -> Result<Ranking> {
         self.lists(
             run,
@@ -323,6 +382,69 @@ impl<M: Model> FittedRecommender for Fitted<M> {
         out.fill(0.0);
         self.learnt.score(&self.known, pasts, out);
         Ok(())
+    }
+
+    fn top_for(&self, past: &Past<'_>, n: usize, among: Option<&ItemSet>) -> Result<Vec<(u32, f32)>> {
+        check_pasts(std::slice::from_ref(past), &self.known)?;
+        if let Some(list) = self.learnt.top(&self.known, past, n, among) {
+            return Ok(list);
+        }
+        Ok(self.dense(n, among, |row| self.learnt.score(&self.known, std::slice::from_ref(past), row)))
+    }
+
+    fn top_similar(&self, item: u32, n: usize, among: Option<&ItemSet>) -> Result<Vec<(u32, f32)>> {
+        if item as usize >= self.known.items().len() {
+            return Ok(vec![]);
+        }
+        Ok(self.dense(n, among, |row| {
+            self.learnt.similar(&self.known, item, row);
+            row[item as usize] = f32::NEG_INFINITY;
+        }))
+    }
+
+    fn scores_of(&self, past: &Past<'_>, items: &[u32]) -> Result<Vec<f32>> {
+        check_pasts(std::slice::from_ref(past), &self.known)?;
+        check_items(items, &self.known)?;
+        if let Some(scores) = self.learnt.scores_of(&self.known, past, items) {
+            return Ok(scores);
+        }
+        Ok(with_row(self.known.items().len(), |row| {
+            self.learnt.score(&self.known, std::slice::from_ref(past), row);
+            items.iter().map(|i| row[*i as usize]).collect()
+        }))
+    }
+
+    fn contributions(&self, past: &Past<'_>, items: &[u32]) -> Result<Vec<f32>> {
+        check_pasts(std::slice::from_ref(past), &self.known)?;
+        check_items(items, &self.known)?;
+        Ok(self.learnt.contributions(&self.known, past, items))
+    }
+
+    fn alike(&self, a: u32, b: u32) -> Option<f32> {
+        let n = self.known.items().len() as u32;
+        (a < n && b < n).then(|| self.learnt.alike(a, b)).flatten()
+    }
+}
+
+/// Gives `work` a row of zeros that the thread keeps for the next time.
+fn with_row<T>(n: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    thread_local! {
+        static ROW: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+    }
+    // Taken out while in use, so that a model made of models may come back here.
+    let mut row = ROW.take();
+    row.clear();
+    row.resize(n, 0.0);
+    let out = work(&mut row);
+    ROW.set(row);
+    out
+}
+
+fn check_items(items: &[u32], known: &Interactions) -> Result<()> {
+    let n_items = known.items().len();
+    match items.iter().find(|i| **i as usize >= n_items) {
+        Some(i) => Err(tradewind_core::Error::Invalid(format!("item {i}, but there are {n_items} items"))),
+        None => Ok(()),
     }
 }
 

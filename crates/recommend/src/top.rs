@@ -1,6 +1,7 @@
 //! The best of many scores.
 
 use crate::wide::wide;
+use tradewind_core::ItemSet;
 
 /// Scores looked at together before any is compared alone.
 const BLOCK: usize = 64;
@@ -8,6 +9,16 @@ const BLOCK: usize = 64;
 /// The positions of the `n` largest scores above `floor`, best first; of equal scores the earlier position. Scores
 /// that are no numbers count as absent.
 pub(crate) fn best(scores: &[f32], n: usize, floor: f32) -> Vec<(u32, f32)> {
+    best_among(scores, n, floor, None)
+}
+
+/// The same among the items of a set.
+pub(crate) fn best_among(
+    scores: &[f32],
+    n: usize,
+    floor: f32,
+    among: Option<&ItemSet>,
+) -> Vec<(u32, f32)> {
     let mut kept: Vec<(u32, f32)> = Vec::with_capacity(n.min(scores.len()) + 1);
     if n == 0 {
         return kept;
@@ -18,7 +29,8 @@ pub(crate) fn best(scores: &[f32], n: usize, floor: f32) -> Vec<(u32, f32)> {
             continue;
         }
         for (i, score) in block.iter().enumerate() {
-            if *score > bar {
+            let within = || among.is_none_or(|a| a.contains((b * BLOCK + i) as u32));
+            if *score > bar && within() {
                 let place = kept.partition_point(|e| e.1 >= *score);
                 kept.insert(place, ((b * BLOCK + i) as u32, *score));
                 if kept.len() > n {
