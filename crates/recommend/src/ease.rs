@@ -215,4 +215,12 @@ impl Learnt for Links {
     ) -> Result<()> {
         Ok(())
     }
+
+    fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        let history = past.history;
+        let place = |item: &u32| self.taking_part.binary_search(item).ok();
+        let link = |from: &u32, to: Option<usize>| to.zip(self.of(*from)).map_or(0.0, |(to, links)| links[to]);
+        let row = |to| history.items.iter().zip(history.weights).map(move |(i, w)| w * link(i, to));
+        items.iter().flat_map(|j| row(place(j))).collect()
+    }
 }

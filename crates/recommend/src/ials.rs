@@ -17,12 +17,13 @@
 //! folded in at once.
 
 use crate::fitted::{Learnt, Model, build, load};
-use crate::wide::{LANES, Panels, add, dot, folded, wide};
+use crate::search::Quantised;
+use crate::wide::{LANES, Panels, add, add_scaled, dot, folded, wide};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
+    Error, Interactions, ItemSet, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
 };
 
 /// The catalogue entry.
@@ -123,6 +124,8 @@ pub(crate) struct Factors {
     panels: Panels,
     #[serde(skip)]
     gram: Vec<f32>,
+    #[serde(skip)]
+    index: Quantised,
 }
 
 impl Ials {
@@ -340,6 +343,23 @@ impl Factors {
     fn prepare(&mut self) {
         self.panels = Panels::new(&self.items, self.width);
         self.gram = gram(&self.items, self.width);
+        self.index = Quantised::new(&self.items, self.width);
+    }
+
+    /// The vector of a past: that of a known user, or one folded in.
+    fn vector(&self, work: &mut Work, past: &Past<'_>, x: &mut [f32]) {
+        let width = self.width;
+        match past.user {
+            Some(u) => x.copy_from_slice(&self.users[u as usize * width..(u as usize + 1) * width]),
+            None => {
+                let (columns, values) = as_row(past.history);
+                self.fold(work, &columns, &values, x);
+            }
+        }
+    }
+
+    fn row(&self, item: u32) -> &[f32] {
+        &self.items[item as usize * self.width..(item as usize + 1) * self.width]
     }
 
     /// The vector of a history, from nothing.
@@ -379,7 +399,8 @@ impl Model for Ials {
     fn learn(&self, run: &Run, data: &Interactions) -> Result<Factors> {
         let (width, users, items) = self.fit(run, &data.matrix())?;
         let params = self.clone();
-        Ok(Factors { params, width, users, items, panels: Panels::default(), gram: vec![] }.prepared())
+        Ok(Factors { params, width, users, items, panels: Panels::default(), gram: vec![], index: Quantised::default() }
+            .prepared())
     }
 
     fn restore(&self, learnt: &mut Factors, known: &Interactions) -> Result<()> {
@@ -403,13 +424,7 @@ impl Learnt for Factors {
         let mut x = vec![0.0; pasts.len() * width];
         let mut work = Work::new(width);
         for (past, x) in pasts.iter().zip(x.chunks_exact_mut(width)) {
-            match past.user {
-                Some(u) => x.copy_from_slice(&self.users[u as usize * width..(u as usize + 1) * width]),
-                None => {
-                    let (columns, values) = as_row(past.history);
-                    self.fold(&mut work, &columns, &values, x);
-                }
-            }
+            self.vector(&mut work, past, x);
         }
         self.panels.products(&x, out);
     }
@@ -473,5 +488,95 @@ impl Learnt for Factors {
             solve_users(self)?;
         }
         Ok(())
+    }
+
+    fn top(
+        &self,
+        _known: &Interactions,
+        past: &Past<'_>,
+        n: usize,
+        among: Option<&ItemSet>,
+    ) -> Option<Vec<(u32, f32)>> {
+        let mut x = vec![0.0; self.width];
+        self.vector(&mut Work::new(self.width), past, &mut x);
+        // No vector, no opinion.
+        if x.iter().all(|v| *v == 0.0) {
+            return Some(vec![]);
+        }
+        Some(self.index.top(&self.items, &x, n, among))
+    }
+
+    fn scores_of(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Option<Vec<f32>> {
+        let mut x = vec![0.0; self.width];
+        self.vector(&mut Work::new(self.width), past, &mut x);
+        Some(items.iter().map(|i| self.row(*i).iter().zip(&x).fold(0.0, |sum, (y, x)| sum + x * y)).collect())
+    }
+
+    /// The score of an item is `Σ_i (1 + extra_i) y_i·z` over the history, `z` solving `A z = y` of the item with the
+    /// matrix `A` that gives the user's vector: each addend is what one item of the history brings (Hu et al. 2008,
+    /// section 5).
+    fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        let (columns, values) = as_row(past.history);
+        let alpha = self.params.alpha as f32;
+        let penalty = self.params.penalty(columns.len(), self.items.len() / self.width);
+        let mut lower = self.gram.clone();
+        (0..self.width).for_each(|k| lower[k * self.width + k] += penalty);
+        for (i, r) in columns.iter().zip(&values) {
+            let y = self.row(*i);
+            for (line, own) in lower.chunks_exact_mut(self.width).zip(y) {
+                add_scaled(line, alpha * r * own, y);
+            }
+        }
+        cholesky(&mut lower, self.width);
+        let mut out = Vec::with_capacity(items.len() * past.history.len());
+        let mut z = vec![0.0; self.width];
+        for item in items {
+            z.copy_from_slice(self.row(*item));
+            solve_lower(&lower, self.width, &mut z);
+            let brings: Vec<f32> =
+                columns.iter().zip(&values).map(|(i, r)| (1.0 + alpha * r) * dot(self.row(*i), &z)).collect();
+            // Several events of one item share what it brings by their weights.
+            out.extend(past.history.items.iter().zip(past.history.weights).map(|(i, w)| {
+                columns.binary_search(i).map_or(0.0, |at| brings[at] * w / values[at])
+            }));
+        }
+        out
+    }
+
+    /// The angle between the vectors.
+    fn alike(&self, a: u32, b: u32) -> Option<f32> {
+        let (a, b) = (self.row(a), self.row(b));
+        let lengths = (dot(a, a) * dot(b, b)).sqrt();
+        Some(if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 })
+    }
+}
+
+wide! {
+    /// The lower triangle `L` of `L Lᵀ`, in place; what stands above it is not read. A diagonal that rounding made not
+    /// positive is taken as tiny.
+    fn cholesky(m: &mut [f32], n: usize) {
+        for i in 0..n {
+            let (above, line) = m.split_at_mut(i * n);
+            let line = &mut line[..n];
+            for j in 0..i {
+                let other = &above[j * n..(j + 1) * n];
+                line[j] = (line[j] - dot(&line[..j], &other[..j])) / other[j];
+            }
+            line[i] = (line[i] - dot(&line[..i], &line[..i])).max(1e-12).sqrt();
+        }
+    }
+}
+
+wide! {
+    /// Solves `L Lᵀ x = b`, with `b` in `x`.
+    fn solve_lower(lower: &[f32], n: usize, x: &mut [f32]) {
+        for i in 0..n {
+            x[i] = (x[i] - dot(&lower[i * n..i * n + i], &x[..i])) / lower[i * n + i];
+        }
+        for i in (0..n).rev() {
+            let value = x[i] / lower[i * n + i];
+            x[i] = value;
+            x[..i].iter_mut().zip(&lower[i * n..i * n + i]).for_each(|(x, l)| *x -= value * l);
+        }
     }
 }

@@ -159,6 +159,24 @@ pub(crate) fn add_rows(history: History<'_>, half_life_events: f64, rows: &Spars
     }
 }
 
+/// What every event of the history adds to each item: its weight, faded, times what the row of its item gives.
+pub(crate) fn added_by_rows(
+    history: History<'_>,
+    half_life_events: f64,
+    rows: &SparseRows,
+    items: &[u32],
+) -> Vec<f32> {
+    let weight = |k: usize| history.weights[k] * faded(history.len() - 1 - k, half_life_events);
+    let places = || 0..history.len();
+    items.iter().flat_map(|j| places().map(|k| weight(k) * entry(rows, history.items[k], *j))).collect()
+}
+
+/// The entry of a row and a column.
+pub(crate) fn entry(rows: &SparseRows, row: u32, column: u32) -> f32 {
+    let (columns, values) = rows.row(row as usize);
+    columns.binary_search(&column).map_or(0.0, |at| values[at])
+}
+
 /// What an event counts when `later` events of the user came after it.
 pub(crate) fn faded(later: usize, half_life_events: f64) -> f32 {
     if half_life_events > 0.0 { (-(later as f64) / half_life_events).exp2() as f32 } else { 1.0 }
@@ -217,5 +235,9 @@ impl Learnt for Neighbours {
     ) -> Result<()> {
         self.neighbours = self.params.neighbours(run, known)?;
         Ok(())
+    }
+
+    fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        added_by_rows(past.history, self.params.half_life_events, &self.neighbours, items)
     }
 }

@@ -30,6 +30,9 @@
 //! | `hybrid` | several of them, weighted on events held back |
 //! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
+//! | `serve` | one answer now: candidates, filters, rules, mixing, reasons |
+//! | `live` | what events change at once: histories, sessions, pairs, popularity |
+//! | `search` | the exact best of many vectors |
 //! | `evaluate` | splits and measures |
 //!
 //! What this crate refuses to do: read files, clocks or the network; show what a filter excludes; fail because a user
@@ -38,6 +41,9 @@
 pub mod evaluate;
 mod fitted;
 mod gram;
+pub mod live;
+mod search;
+pub mod serve;
 pub mod similarity;
 mod top;
 mod wide;

@@ -121,4 +121,9 @@ impl Learnt for Counts {
         self.counts = counts(&self.params, known);
         Ok(())
     }
+
+    /// No history speaks for what is popular.
+    fn contributions(&self, _known: &Interactions, _past: &Past<'_>, _items: &[u32]) -> Vec<f32> {
+        vec![]
+    }
 }

@@ -8,7 +8,7 @@
 
 use crate::fitted::{Learnt, Model, build, load};
 use crate::gram;
-use crate::item_knn::{add_rows, fits};
+use crate::item_knn::{add_rows, added_by_rows, fits};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows};
 
@@ -152,5 +152,9 @@ impl Learnt for Ends {
     ) -> Result<()> {
         self.ends = self.params.walk(run, known)?;
         Ok(())
+    }
+
+    fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        added_by_rows(past.history, 0.0, &self.ends, items)
     }
 }

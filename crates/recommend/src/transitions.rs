@@ -14,7 +14,7 @@
 //! 2010) without factors, with skips (He, Kang & McAuley, *Translation-based recommendation*, RecSys 2017, compare it).
 
 use crate::fitted::{Learnt, Model, build, load};
-use crate::item_knn::fits;
+use crate::item_knn::{entry, fits};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
@@ -301,5 +301,20 @@ impl Learnt for Chain {
     ) -> Result<()> {
         self.transitions = self.params.count(run, known)?;
         Ok(())
+    }
+
+    fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        let n = past.history.len();
+        let mut out = vec![0.0; items.len() * n];
+        for (row, item) in out.chunks_exact_mut(n.max(1)).zip(items) {
+            let newest_first = recent(past.history, self.params.history);
+            for (k, (from, weight, back)) in (0..n).rev().zip(newest_first) {
+                if weight > 0.0 {
+                    row[k] = self.params.history_decay.powi(back as i32) as f32
+                        * entry(&self.transitions, from, *item);
+                }
+            }
+        }
+        out
     }
 }

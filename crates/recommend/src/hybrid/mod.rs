@@ -404,4 +404,17 @@ impl Learnt for Fusion {
     ) -> Result<()> {
         self.learnt.iter_mut().try_for_each(|l| l.update_any(run, known, newer, users))
     }
+
+    /// What the members say, each put on the scale of its largest word.
+    fn contributions(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
+        let mut out = vec![0.0; items.len() * past.history.len()];
+        for (member, weight) in self.learnt.iter().zip(&self.weights) {
+            let words = member.contributions_any(known, past, items);
+            let most = words.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+            if words.len() == out.len() && most > 0.0 {
+                crate::wide::add_scaled(&mut out, weight / most, &words);
+            }
+        }
+        out
+    }
 }

@@ -18,7 +18,9 @@ use histories::Histories;
 use popularity::Popularity;
 pub(crate) use rows::Row;
 use rows::Rows;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError, RwLock};
 use tradewind_core::{Error, Interactions, ParamCheck, Result};
 
 /// One event as it happens.
@@ -128,17 +130,18 @@ impl LiveSettings {
         for weight in self.event_weights.values() {
             check.require(weight.abs() <= WEIGHT_MAX, "event_weights", weight, "-1e6 to 1e6");
         }
-        let mut number = |name, value: usize, max: usize| {
-            check.require((1..=max).contains(&value), name, value, format!("1 to {max}"));
-        };
-        number("users_max", self.users_max, 100_000_000);
-        number("sessions_max", self.sessions_max, 100_000_000);
-        number("user_events_max", self.user_events_max, 10_000);
-        number("events_max", self.events_max, 1_000_000_000);
-        number("new_items_max", self.new_items_max, 100_000_000);
-        number("row_max", self.row_max, 10_000);
-        number("window", self.window, 1000);
-        number("ids_max", self.ids_max, 1_000_000_000);
+        for (name, value, max, allowed) in [
+            ("users_max", self.users_max, 100_000_000, "1 to 100000000"),
+            ("sessions_max", self.sessions_max, 100_000_000, "1 to 100000000"),
+            ("user_events_max", self.user_events_max, 10_000, "1 to 10000"),
+            ("events_max", self.events_max, 1_000_000_000, "1 to 1000000000"),
+            ("new_items_max", self.new_items_max, 50_000_000, "1 to 50000000"),
+            ("row_max", self.row_max, 10_000, "1 to 10000"),
+            ("window", self.window, 1000, "1 to 1000"),
+            ("ids_max", self.ids_max, 1_000_000_000, "1 to 1000000000"),
+        ] {
+            check.require((1..=max).contains(&value), name, value, allowed);
+        }
         check.require((0.0..=1.0).contains(&self.decay), "decay", self.decay, "0 to 1");
         let row_ok = (0.0..=1e15).contains(&self.row_half_life);
         check.require(row_ok, "row_half_life", self.row_half_life, "0 to 1e15");
@@ -160,3 +163,307 @@ impl LiveSettings {
 
 /// The largest weight of an event or a kind.
 const WEIGHT_MAX: f64 = 1e6;
+
+/// Ids of the events that came lately.
+struct Seen {
+    shards: Vec<Mutex<(HashSet<u64>, VecDeque<u64>)>>,
+    shard_max: usize,
+}
+
+/// Locks of [`Seen`].
+const SEEN_SHARDS: usize = 32;
+
+impl Seen {
+    fn new(ids_max: usize) -> Self {
+        let n = (ids_max / 16).clamp(1, SEEN_SHARDS);
+        Self { shards: (0..n).map(|_| Mutex::default()).collect(), shard_max: ids_max / n }
+    }
+
+    /// Whether the id is new. Ids are told apart by 64 bits of their hash: of a million, two meet once in a few ten
+    /// million years of a million events a day.
+    fn is_new(&self, id: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let hash = hasher.finish();
+        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+        let (set, order) = &mut *shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if !set.insert(hash) {
+            return false;
+        }
+        order.push_back(hash);
+        if order.len() > self.shard_max
+            && let Some(old) = order.pop_front()
+        {
+            set.remove(&old);
+        }
+        true
+    }
+}
+
+/// A kind of event.
+#[derive(Clone, Debug)]
+struct EventKind {
+    name: String,
+    weight: f64,
+    purchase: bool,
+}
+
+/// Kinds of event that can be told apart.
+const KINDS_MAX: usize = 255;
+
+/// What is counted and kept while events come in.
+pub struct Live {
+    settings: LiveSettings,
+    kinds: RwLock<Vec<EventKind>>,
+    seen: Seen,
+    users: Histories,
+    sessions: Histories,
+    after: Rows,
+    together: Rows,
+    popularity: Popularity,
+    items_max: usize,
+    by_lag: Vec<f32>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Nothing counted yet, with `n_items` known items.
+    pub(crate) fn new(settings: LiveSettings, n_items: usize) -> Result<Self> {
+        settings.check()?;
+        let by_lag = (0..=settings.window).map(|l| settings.decay.powi(l.saturating_sub(1) as i32) as f32);
+        Ok(Self {
+            kinds: RwLock::default(),
+            seen: Seen::new(settings.ids_max),
+            users: Histories::new(settings.users_max, settings.events_max, settings.user_events_max),
+            sessions: Histories::new(settings.sessions_max, settings.events_max, settings.user_events_max),
+            after: Rows::new(settings.row_max, settings.row_half_life),
+            together: Rows::new(settings.row_max, settings.row_half_life),
+            popularity: Popularity::new(settings.popularity_half_life, settings.trend_half_life),
+            items_max: n_items + settings.new_items_max,
+            by_lag: by_lag.collect(),
+            settings,
+        })
+    }
+
+    pub(crate) fn items_max(&self) -> usize {
+        self.items_max
+    }
+
+    /// Users with events, and sessions.
+    pub fn size(&self) -> (usize, usize) {
+        (self.users.size().0, self.sessions.size().0)
+    }
+
+    pub(crate) fn check_event(&self, event: &Event<'_>) -> Result<()> {
+        if event.weight.is_nan() || event.weight.abs() > WEIGHT_MAX {
+            return Err(Error::Invalid(format!(
+                "event of item `{}`: weight {} is not a number from -1e6 to 1e6",
+                event.item, event.weight
+            )));
+        }
+        if event.item.is_empty() {
+            return Err(Error::Invalid("an event names no item".into()));
+        }
+        Ok(())
+    }
+
+    /// The place of a kind with what it counts. Kinds beyond the bound share the last place.
+    fn kind(&self, name: &str) -> (u8, f64, bool) {
+        let find = |kinds: &[EventKind]| {
+            kinds.iter().position(|k| k.name == name).map(|at| (at as u8, kinds[at].weight, kinds[at].purchase))
+        };
+        if let Some(found) = find(&self.kinds.read().unwrap_or_else(PoisonError::into_inner)) {
+            return found;
+        }
+        let weight = self.settings.event_weights.get(name).copied().unwrap_or(1.0);
+        let purchase = self.settings.is_purchase(name);
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = find(&kinds) {
+            return found;
+        }
+        if kinds.len() >= KINDS_MAX {
+            return (KINDS_MAX as u8 - 1, weight, purchase);
+        }
+        kinds.push(EventKind { name: name.to_owned(), weight, purchase });
+        (kinds.len() as u8 - 1, weight, purchase)
+    }
+
+    /// The names of kinds by their places.
+    pub(crate) fn kind_names(&self) -> Vec<String> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().map(|k| k.name.clone()).collect()
+    }
+
+    /// Takes in an event of the item at a position of the table; `base` gives the last events that the model knows of a
+    /// user.
+    pub(crate) fn take(
+        &self,
+        event: &Event<'_>,
+        item: u32,
+        base: impl Fn(&str, &mut Vec<Kept>),
+    ) -> Taken {
+        let (kind, factor, purchase) = self.kind(event.event);
+        let weight = event.weight * factor;
+        if weight == 0.0 {
+            return Taken::NoWeight;
+        }
+        if event.id.is_some_and(|id| !self.seen.is_new(id)) {
+            return Taken::Duplicate;
+        }
+        let kept = Kept { item, ds: event.ds, weight: weight as f32, kind, purchase, known: false };
+        self.popularity.add(item, weight, event.ds);
+        let mut before = Vec::new();
+        if let Some(session) = event.session {
+            self.sessions.push(session, kept, &mut before);
+        }
+        if let Some(user) = event.user {
+            self.users.push(user, kept, &mut before);
+            let mut known = Vec::new();
+            base(user, &mut known);
+            before = merged(known, &before);
+        }
+        self.count_pairs(&before, kept);
+        Taken::Counted
+    }
+
+    /// Counts a new event with those of the same user or session, which are in the order of time.
+    fn count_pairs(&self, others: &[Kept], new: Kept) {
+        if new.weight <= 0.0 {
+            return;
+        }
+        let middle = others.partition_point(|e| e.ds <= new.ds);
+        let gap = |e: &Kept| new.ds.saturating_sub(e.ds).saturating_abs();
+        let (mut lag, mut last) = (0, new.ds);
+        for e in others[..middle].iter().rev() {
+            lag += usize::from(e.ds != last);
+            last = e.ds;
+            let near = purchase_pair(e, &new) && gap(e) <= self.settings.together_gap;
+            if lag > self.settings.window && !near {
+                break;
+            }
+            if e.item == new.item || e.weight <= 0.0 {
+                continue;
+            }
+            if lag <= self.settings.window {
+                self.after.add(e.item, new.item, self.by_lag[lag], new.ds);
+                if lag == 0 {
+                    self.after.add(new.item, e.item, 1.0, new.ds);
+                }
+            }
+            if near {
+                self.together.add(e.item, new.item, 1.0, new.ds);
+                self.together.add(new.item, e.item, 1.0, new.ds);
+            }
+        }
+        (lag, last) = (0, new.ds);
+        for e in &others[middle..] {
+            lag += usize::from(e.ds != last);
+            last = e.ds;
+            let near = purchase_pair(e, &new) && gap(e) <= self.settings.together_gap;
+            if lag > self.settings.window && !near {
+                break;
+            }
+            if e.item == new.item || e.weight <= 0.0 {
+                continue;
+            }
+            if lag <= self.settings.window {
+                self.after.add(new.item, e.item, self.by_lag[lag], e.ds);
+            }
+            if near {
+                self.together.add(e.item, new.item, 1.0, e.ds);
+                self.together.add(new.item, e.item, 1.0, e.ds);
+            }
+        }
+    }
+
+    /// Counts what a model knows: popularity, and with `pairs` transitions and pairs.
+    pub(crate) fn replay(&self, known: &Interactions, to_table: &[u32], pairs: bool) {
+        let purchase: Vec<bool> = known.events().iter().map(|e| self.settings.is_purchase(e)).collect();
+        let mut before: Vec<Kept> = Vec::new();
+        for history in known.histories() {
+            before.clear();
+            for k in 0..history.len() {
+                let kept = Kept {
+                    item: to_table[history.items[k] as usize],
+                    ds: history.ds[k],
+                    weight: history.weights[k],
+                    kind: history.events[k],
+                    purchase: purchase[usize::from(history.events[k])],
+                    known: true,
+                };
+                self.popularity.add(kept.item, f64::from(kept.weight), kept.ds);
+                if pairs {
+                    let start = before.len().saturating_sub(self.settings.user_events_max);
+                    self.count_pairs(&before[start..], kept);
+                    before.push(kept);
+                }
+            }
+        }
+    }
+
+    /// What the last events of a user were, newer than the model or not yet in it.
+    pub(crate) fn user(&self, name: &str) -> Vec<Kept> {
+        self.users.of(name)
+    }
+
+    /// The events of a session that is not over yet.
+    pub(crate) fn session(&self, name: &str, now: i64) -> Vec<Kept> {
+        let mut events = self.sessions.of(name);
+        self.last_session(&mut events, now);
+        events
+    }
+
+    /// Keeps the events since the last pause.
+    pub(crate) fn last_session(&self, events: &mut Vec<Kept>, now: i64) {
+        let (mut start, mut next) = (events.len(), now);
+        while start > 0 && next.saturating_sub(events[start - 1].ds) <= self.settings.session_gap {
+            start -= 1;
+            next = events[start].ds;
+        }
+        events.drain(..start);
+    }
+
+    /// What is counted after an item.
+    pub(crate) fn after<T>(&self, item: u32, look: impl FnOnce(&Row) -> T) -> Option<T> {
+        self.after.with(item, look)
+    }
+
+    /// What is bought together with an item.
+    pub(crate) fn together<T>(&self, item: u32, look: impl FnOnce(&Row) -> T) -> Option<T> {
+        self.together.with(item, look)
+    }
+
+    pub(crate) fn popularity(&self) -> &Popularity {
+        &self.popularity
+    }
+}
+
+fn purchase_pair(a: &Kept, b: &Kept) -> bool {
+    a.purchase && b.purchase && a.item != b.item
+}
+
+/// What the model knows of a user with what came since; an event that stands in both counts once.
+pub(crate) fn merged(known: Vec<Kept>, newer: &[Kept]) -> Vec<Kept> {
+    let Some(end) = known.last().map(|e| e.ds) else { return newer.to_vec() };
+    let mut out = known;
+    let n_known = out.len();
+    for e in newer {
+        let there = e.ds <= end
+            && out[..n_known].iter().rev().take_while(|k| k.ds >= e.ds).any(|k| {
+                (k.ds, k.item, k.purchase) == (e.ds, e.item, e.purchase)
+            });
+        if !there {
+            out.push(*e);
+        }
+    }
+    // Stable: of equal times the known ones stay in front.
+    if out[n_known..].first().is_some_and(|e| e.ds < end) {
+        out.sort_by_key(|e| e.ds);
+    }
+    out
+}

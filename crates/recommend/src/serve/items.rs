@@ -54,6 +54,10 @@ pub struct Items {
     rows: Vec<Item>,
     categories: Ids,
     category: Vec<u32>,
+    /// Not a number where it is not known.
+    price: Vec<f64>,
+    /// The least number where it is not known.
+    created: Vec<i64>,
     in_stock: ItemSet,
     open: ItemSet,
     /// Grows with every change.
@@ -83,6 +87,8 @@ impl Items {
         if at as usize == self.rows.len() {
             self.rows.push(Item::default());
             self.category.push(NO_CATEGORY);
+            self.price.push(f64::NAN);
+            self.created.push(i64::MIN);
             self.in_stock.insert(at);
             self.open.insert(at);
             self.changed(at);
@@ -100,6 +106,8 @@ impl Items {
         let at = self.position(id);
         self.category[at as usize] =
             item.category.as_deref().map_or(NO_CATEGORY, |c| self.categories.insert(c));
+        self.price[at as usize] = item.price.unwrap_or(f64::NAN);
+        self.created[at as usize] = item.created.unwrap_or(i64::MIN);
         let put = |set: &mut ItemSet, within| if within { set.insert(at) } else { set.remove(at) };
         put(&mut self.in_stock, item.stock.is_none_or(|s| s > 0.0));
         put(&mut self.open, !item.blocked);
@@ -156,6 +164,22 @@ impl Items {
     /// The position of an item's category.
     pub(crate) fn category(&self, position: u32) -> u32 {
         self.category[position as usize]
+    }
+
+    /// When an item came.
+    pub(crate) fn created(&self, position: u32) -> Option<i64> {
+        Some(self.created[position as usize]).filter(|c| *c != i64::MIN)
+    }
+
+    /// Items whose price lies between these.
+    pub(crate) fn priced(&self, min: f64, max: f64) -> ItemSet {
+        let mut out = ItemSet::none(self.len());
+        for (at, price) in self.price.iter().enumerate() {
+            if *price >= min && *price <= max {
+                out.insert(at as u32);
+            }
+        }
+        out
     }
 
     /// Items in stock.

@@ -54,7 +54,7 @@ pub use items::{Item, Items, Value};
 pub use reasons::{Language, Reason};
 pub use request::{Answer, Filters, Request, Shown, Step, Surface};
 
-use crate::live::{Event, Live, LiveSettings, Taken};
+use crate::live::{Event, Kept, Live, LiveSettings, Taken};
 use rules::Rules;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tradewind_core::{FittedRecommender, ParamCheck, Result};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub history_max: usize,
     /// Items a request may ask for.
     pub n_max: usize,
+    /// How much the user's taste counts in [`Surface::SearchRerank`], against the order of the search; 0 to 1.
+    pub search_weight: f32,
     /// Whether pairs and transitions are counted over the model's own interactions when the engine is made; popularity
     /// always is. Some microseconds an event.
     pub replay: bool,
@@ -77,7 +79,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { live: LiveSettings::default(), rules: vec![], history_max: 200, n_max: 1000, replay: true }
+        Self { live: LiveSettings::default(), rules: vec![], history_max: 200, n_max: 1000, search_weight: 0.5, replay: true }
     }
 }
 
@@ -87,6 +89,8 @@ impl Settings {
         let mut check = ParamCheck::new();
         check.require((1..=100_000).contains(&self.history_max), "history_max", self.history_max, "1 to 100000");
         check.require((1..=100_000).contains(&self.n_max), "n_max", self.n_max, "1 to 100000");
+        let weight = self.search_weight;
+        check.require((0.0..=1.0).contains(&weight), "search_weight", weight, "0 to 1");
         check.finish()?;
         self.live.check()?;
         self.rules.iter().try_for_each(|rule| rules::check(rule))
@@ -186,7 +190,8 @@ impl Engine {
             }
         };
         let serving = self.serving();
-        let base = |user: &str| serving.tail(user, self.settings.live.window);
+        let last = self.settings.live.user_events_max;
+        let base = |user: &str, out: &mut Vec<Kept>| serving.tail(user, last, out);
         Ok(self.live.take(event, item, base))
     }
 
@@ -229,6 +234,22 @@ impl Serving {
         let ordered = crate::entry(model.name()).is_ok_and(|e| e.ordered);
         let purchase = model.known().events().iter().map(|e| settings.live.is_purchase(e)).collect();
         Self { model, ordered, to_table, to_model, same, purchase }
+    }
+
+    /// The last events that the model knows of a user.
+    pub(crate) fn tail(&self, user: &str, last: usize, out: &mut Vec<Kept>) {
+        let known = self.model.known();
+        let Some(user) = known.users().find(user) else { return };
+        let history = known.history(user);
+        let history = history.from(history.len().saturating_sub(last));
+        out.extend((0..history.len()).map(|k| Kept {
+            item: self.to_table[history.items[k] as usize],
+            ds: history.ds[k],
+            weight: history.weights[k],
+            kind: history.events[k],
+            purchase: self.purchase[usize::from(history.events[k])],
+            known: true,
+        }));
     }
 
     /// The model's position of an item of the table.

@@ -63,6 +63,8 @@ pub enum Step {
     Newest,
     /// Anything that the filters allow.
     Anything,
+    /// The order of the request, where items are to be ranked and nothing else tells them apart.
+    Given,
 }
 
 impl Step {
@@ -75,6 +77,7 @@ impl Step {
             Self::Popular => "popular",
             Self::Newest => "newest",
             Self::Anything => "anything",
+            Self::Given => "given",
         }
     }
 }
