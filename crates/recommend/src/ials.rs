@@ -335,6 +335,27 @@ wide! {
 }
 
 impl Factors {
+    /// Numbers in a vector, filled up with zeros.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The vectors of items, one after the other.
+    pub(crate) fn items(&self) -> &[f32] {
+        &self.items
+    }
+
+    /// The vectors of these users: of those known as they are, of others from their histories.
+    pub(crate) fn of_users(&self, pasts: &[Past<'_>]) -> Vec<f32> {
+        let width = self.width;
+        let mut x = vec![0.0; pasts.len() * width];
+        let mut work = Work::new(width);
+        for (past, x) in pasts.iter().zip(x.chunks_exact_mut(width)) {
+            self.vector(&mut work, past, x);
+        }
+        x
+    }
+
     fn prepared(mut self) -> Self {
         self.prepare();
         self
@@ -420,13 +441,7 @@ impl Learnt for Factors {
     const SPARSE: bool = false;
 
     fn score(&self, _known: &Interactions, pasts: &[Past<'_>], out: &mut [f32]) {
-        let width = self.width;
-        let mut x = vec![0.0; pasts.len() * width];
-        let mut work = Work::new(width);
-        for (past, x) in pasts.iter().zip(x.chunks_exact_mut(width)) {
-            self.vector(&mut work, past, x);
-        }
-        self.panels.products(&x, out);
+        self.panels.products(&self.of_users(pasts), out);
     }
 
     /// The angle between the vectors.

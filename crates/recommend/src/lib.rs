@@ -27,6 +27,7 @@
 //! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `ials`, `ease` | taste: what goes with the whole history |
 //! | `transitions`, `slit`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
+//! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `hybrid` | several of them, weighted on events held back |
 //! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
@@ -79,6 +80,8 @@ catalog! {
     slit::Slit,
     session_knn::SessionKnn,
     buy_again::BuyAgain,
+    content::Content,
+    cold_factors::ColdFactors,
     hybrid::Hybrid,
 }
 

@@ -74,6 +74,22 @@ impl Panels {
     pub(crate) fn products(&self, x: &[f32], out: &mut [f32]) {
         products(&self.values, self.width, self.n, x, out);
     }
+
+    /// Writes the cosine of the angle between the vector of an item and those of all; 0 where one has no length.
+    pub(crate) fn angles(&self, item: usize, out: &mut [f32]) {
+        let of = |i: usize| {
+            let panel = &self.values[i / PANEL * PANEL * self.width..];
+            (0..self.width).map(move |k| panel[k * PANEL + i % PANEL])
+        };
+        let own: Vec<f32> = of(item).collect();
+        self.products(&own, out);
+        let length = |i: usize| of(i).map(|v| v * v).sum::<f32>().sqrt();
+        let own = length(item);
+        for (i, out) in out.iter_mut().enumerate() {
+            let lengths = own * length(i);
+            *out = if lengths > 0.0 { *out / lengths } else { 0.0 };
+        }
+    }
 }
 
 wide! {

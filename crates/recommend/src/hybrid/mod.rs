@@ -324,7 +324,7 @@ fn cases(learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held], rep
 }
 
 /// Less the mean, over the standard deviation; all zeros where all are alike.
-fn standardise(scores: &mut [f32]) {
+pub(crate) fn standardise(scores: &mut [f32]) {
     let n = scores.len() as f64;
     let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n.max(1.0);
     let variance = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / n.max(1.0);

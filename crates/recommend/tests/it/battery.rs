@@ -1,15 +1,16 @@
 //! What every recommender of the catalogue must stand, on data whose right answer is evident.
 
 use tradewind_core::{
-    Ask, EventSettings, FittedRecommender, History, Interaction, Interactions, ItemSet, ParamKind, Params,
-    Past, Ranking, RecommenderEntry, Run,
+    Ask, Attributes, Embeddings, EventSettings, FittedRecommender, History, Interaction, Interactions,
+    ItemSet, ParamKind, Params, Past, Ranking, RecommenderEntry, Run,
 };
 use tradewind_recommend::CATALOG;
 
 /// Methods whose answer is the same for everybody, or knows only what was bought before.
 const NOT_OF_TASTE: [&str; 2] = ["popularity", "buy_again"];
 /// Methods that count everything anew when something comes in.
-const REFITTED: [&str; 6] = ["popularity", "item_knn", "user_knn", "rp3beta", "transitions", "session_knn"];
+const REFITTED: [&str; 7] =
+    ["popularity", "item_knn", "user_knn", "rp3beta", "transitions", "session_knn", "content"];
 
 fn build(rows: &[(String, String, i64, f64)]) -> Interactions {
     let rows = rows.iter().map(|(user_id, item_id, ds, weight)| Interaction {
@@ -28,7 +29,7 @@ fn item(i: usize) -> String {
 }
 
 /// Users of two tastes, one for the even and one for the odd items. Each has all but `missing` items of their own
-/// taste, in an order that differs from user to user.
+/// taste, in an order that differs from user to user. The attributes of items and users say the same as the events.
 fn checkerboard(n_users: usize, n_items: usize, missing: usize) -> Interactions {
     let mut rows = Vec::new();
     for u in 0..n_users {
@@ -36,6 +37,28 @@ fn checkerboard(n_users: usize, n_items: usize, missing: usize) -> Interactions 
         for k in 0..own.len() - missing {
             rows.push((user(u), item(own[(k + u / 2) % own.len()]), k as i64, 1.0));
         }
+    }
+    let colours = ["colour=even", "colour=odd"];
+    let attributes = |n: usize, name: fn(usize) -> String| {
+        let names: Vec<String> = (0..n).map(name).collect();
+        let rows = names.iter().enumerate().flat_map(|(i, name)| {
+            let shelf = if i % 3 == 0 { "shelf=high" } else { "shelf=low" };
+            [(name.as_str(), colours[i % 2], 1.0), (name.as_str(), shelf, 0.2)]
+        });
+        Attributes::build(rows).unwrap()
+    };
+    build(&rows).with_items(attributes(n_items, item)).with_users(attributes(n_users, user))
+}
+
+/// [`checkerboard`] without attributes.
+fn bare(data: &Interactions) -> Interactions {
+    let mut rows = Vec::new();
+    for (name, h) in data.users().iter().zip(data.histories()) {
+        let events = h.items.iter().zip(h.ds).zip(h.weights);
+        rows.extend(
+            events
+                .map(|((i, ds), w)| (name.to_owned(), data.items().name(*i).to_owned(), *ds, f64::from(*w))),
+        );
     }
     build(&rows)
 }
@@ -49,7 +72,19 @@ fn mixed(seed: usize) -> Interactions {
             rows.push((user(u), item(i), k as i64 + 1, 1.0 + ((u + k) % 3) as f64));
         }
     }
-    build(&rows)
+    let data = build(&rows);
+    // Every seventh item has no attribute; every eleventh has a vector.
+    let names: Vec<&str> = data.items().iter().collect();
+    let words: Vec<String> = (0..names.len()).map(|i| format!("word={}", i % 6)).collect();
+    let with_words =
+        (0..names.len()).filter(|i| i % 7 > 0).map(|i| (names[i], words[i].as_str(), 1.0 + (i % 2) as f32));
+    let vectors = (0..names.len()).filter(|i| i % 11 == 0).map(|i| (names[i], [1.0, (i % 4) as f32 - 1.0]));
+    let items = Attributes::build(with_words).unwrap().with_vectors(Embeddings::new(vectors).unwrap());
+    let people: Vec<&str> = data.users().iter().collect();
+    let towns = ["town=york", "town=bath"];
+    let users =
+        Attributes::build(people.iter().enumerate().map(|(u, name)| (*name, towns[u % 2], 1.0))).unwrap();
+    data.with_items(items.with_number("price", |name| name.len() as f32)).with_users(users)
 }
 
 fn fit(entry: &RecommenderEntry, run: &Run, data: &Interactions) -> Box<dyn FittedRecommender> {
@@ -108,6 +143,66 @@ fn taste_follows_the_checkerboard() {
         }
         assert_eq!(wrong, 0, "{}: {wrong} of 240 are not of the user's taste", e.name);
     });
+}
+
+#[test]
+fn taste_needs_no_attributes() {
+    let data = bare(&checkerboard(60, 40, 4));
+    each(|e| {
+        if NOT_OF_TASTE.contains(&e.name) {
+            return;
+        }
+        let ranking = for_all(e, &*fit(e, &Run::new(3), &data), &Ask::new(4));
+        // What goes by attributes alone has no opinion then and says so.
+        if e.name == "content" {
+            assert!(ranking.iter().all(|l| l.by_model == 0 && l.items.len() == 4));
+            return;
+        }
+        let odd =
+            |(u, l): (usize, tradewind_core::Ranked<'_>)| l.items.iter().any(|i| *i as usize % 2 != u % 2);
+        assert!(!ranking.iter().enumerate().any(odd), "{}", e.name);
+    });
+}
+
+/// Items that nobody has and users without a history, known by their attributes alone.
+#[test]
+fn attributes_warm_what_is_cold() {
+    let names: Vec<String> = (0..40).chain(100..110).map(item).collect();
+    let colours = ["colour=even", "colour=odd"];
+    let rows = names.iter().enumerate().map(|(i, n)| (n.as_str(), colours[i % 2], 1.0));
+    let people: Vec<String> = (0..60).chain(200..204).map(user).collect();
+    let of_users = people.iter().enumerate().map(|(u, n)| (n.as_str(), colours[u % 2], 1.0));
+    let data = checkerboard(60, 40, 4)
+        .with_items(Attributes::build(rows).unwrap())
+        .with_users(Attributes::build(of_users).unwrap());
+    let cold = ItemSet::of(data.items(), |name| name >= "i100");
+    for name in ["content", "cold_factors"] {
+        let e = tradewind_recommend::entry(name).unwrap();
+        let fitted = fit(e, &Run::new(3), &data);
+        let new_items = for_all(e, &*fitted, &Ask::new(5).among(&cold));
+        for (u, list) in new_items.iter().enumerate().take(60) {
+            assert!(list.by_model >= 5, "{name}: {list:?}");
+            assert!(list.items.iter().all(|i| *i as usize % 2 == u % 2), "{name}: user {u}: {list:?}");
+        }
+        let new_users = for_all(e, &*fitted, &Ask::new(5));
+        for (u, list) in new_users.iter().enumerate().skip(60) {
+            assert!(
+                list.by_model == 5 && list.items.iter().all(|i| *i as usize % 2 == u % 2),
+                "{name}: {list:?}"
+            );
+        }
+        let alike = fitted.similar_items(&Run::new(1), &["i104"], &Ask::new(5)).unwrap();
+        assert!(alike.list(0).items.len() == 5 && alike.list(0).items.iter().all(|i| i % 2 == 0), "{name}");
+        // An item that comes in with an update is placed by its words at once.
+        let mut fitted = fitted;
+        let late = Attributes::build([("i999", "colour=odd", 1.0)]).unwrap();
+        let newer = Interactions::build([], &EventSettings::default()).unwrap().with_items(late);
+        fitted.update(&Run::new(1), &newer).unwrap();
+        let late = fitted.known().items().find("i999").unwrap();
+        let alone = ItemSet::of(fitted.known().items(), |n| n == "i999" || n == "i100");
+        let list = fitted.recommend(&Run::new(1), &["u001"], &Ask::new(1).among(&alone)).unwrap();
+        assert_eq!(list.list(0).items, [late], "{name}");
+    }
 }
 
 #[test]
