@@ -13,11 +13,15 @@
 //! with the matrix `Σ_i y_i y_iᵀ + Σ_seen alpha r y_i y_iᵀ + λ`, solved by a few steps of conjugate gradients from where
 //! the vector stood (Takács, Pilászy & Tikk 2011).
 //!
+//! The items begin at the leading directions of the matrix divided by the roots of its sums (`spectral`),
+//! `y_i = √d_i (Nᵀ Z)_i`: from there three rounds rank better than ten, or thirty, from random numbers.
+//!
 //! A user's vector follows from the history and the items' vectors alone, so someone new, or who went on since, is
 //! folded in at once.
 
 use crate::fitted::{Learnt, Model, build, load};
 use crate::search::Quantised;
+use crate::spectral::{Leading, leading};
 use crate::wide::{LANES, Panels, add, add_scaled, dot, folded, wide};
 use rand::RngExt;
 use rayon::prelude::*;
@@ -60,7 +64,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "iterations",
             kind: ParamKind::Integer { min: 1, max: 1000 },
-            default: "10",
+            default: "3",
             summary: "Rounds over users and items.",
         },
         ParamSpec {
@@ -100,12 +104,14 @@ impl Default for Ials {
             alpha: 2.0,
             regularization: 15.0,
             frequency_power: 0.0,
-            iterations: 10,
+            iterations: 3,
             steps: 2,
         }
     }
 }
 
+/// Products that lead to the vectors from which rounds begin.
+const TURNS: usize = 5;
 /// Steps that fold in a history from nothing: enough to agree with the solution to three digits.
 const FOLD_STEPS: usize = 8;
 
@@ -164,13 +170,22 @@ impl Ials {
     }
 
     fn fit(&self, run: &Run, users: &SparseRows) -> Result<(usize, Vec<f32>, Vec<f32>)> {
-        let width = self.factors.div_ceil(LANES) * LANES;
         let items = users.transposed();
+        let Leading { width, items: mut of_items, item_sums } =
+            leading(run, users, &items, self.factors, TURNS)?;
         let mut rng = run.rng(1);
-        let scale = 0.1 / (self.factors as f32).sqrt();
-        let mut of_items = vec![0.0; items.n_rows() * width];
+        let mut squares = 0.0_f64;
+        for (row, sum) in of_items.chunks_exact_mut(width).zip(&item_sums) {
+            row.iter_mut().for_each(|v| *v *= sum.sqrt());
+            squares += f64::from(dot(row, row));
+        }
+        let scale = (0.5 * items.n_rows() as f64 / squares.max(1e-30)).sqrt() as f32;
+        // Some noise keeps those numbers alive for which there was no direction.
+        let noise = 0.01 / (self.factors as f32).sqrt();
         for row in of_items.chunks_exact_mut(width) {
-            row[..self.factors].iter_mut().for_each(|v| *v = scale * rng.random_range(-1.7_f32..1.7));
+            row[..self.factors]
+                .iter_mut()
+                .for_each(|v| *v = *v * scale + noise * rng.random_range(-1.0_f32..1.0));
         }
         let mut of_users = vec![0.0; users.n_rows() * width];
         run.progress().begin(ENTRY.name, self.iterations as u64);
@@ -187,7 +202,7 @@ impl Ials {
 }
 
 /// `Σ y yᵀ`, over pieces of fixed size in f32 and between them in f64.
-fn gram(vectors: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn gram(vectors: &[f32], width: usize) -> Vec<f32> {
     const PIECE: usize = 512;
     let parts: Vec<Vec<f32>> = vectors
         .par_chunks(PIECE * width)

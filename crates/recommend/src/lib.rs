@@ -39,6 +39,7 @@
 //! What this crate refuses to do: read files, clocks or the network; show what a filter excludes; fail because a user
 //! is unknown or has no history (the answer then says that it is not the model's).
 
+pub mod bandit;
 pub mod evaluate;
 mod fitted;
 mod gram;
@@ -46,7 +47,9 @@ pub mod live;
 mod search;
 pub mod serve;
 pub mod similarity;
+mod spectral;
 mod top;
+pub mod tune;
 mod wide;
 
 use tradewind_core::{Error, Params, RecommenderEntry, Result};
@@ -74,8 +77,13 @@ catalog! {
     item_knn::ItemKnn,
     user_knn::UserKnn,
     rp3beta::Rp3Beta,
+    random_walk::RandomWalk,
+    graph_filter::GraphFilter,
     ials::Ials,
+    bpr::Bpr,
     ease::Ease,
+    slim::Slim,
+    svdpp::SvdPp,
     transitions::Transitions,
     slit::Slit,
     session_knn::SessionKnn,

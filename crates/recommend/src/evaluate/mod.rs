@@ -17,14 +17,30 @@
 //!
 //! each told as the mean over users with a confidence interval of 95 % (normal approximation over users). `coverage` is
 //! the share of items that some list shows, `novelty_bits` the mean of `−log₂(share of the training events)` over what
-//! is shown.
+//! is shown. [`by_segment`] tells all of it for groups of users.
+//!
+//! | file | tells |
+//! |---|---|
+//! | `paired` | whether one method is better than another |
+//! | `beyond` | diversity, calibration, popularity bias, inequality of exposure |
+//! | `ratings` | errors of predicted ratings |
+//! | `off_policy` | what another policy would have earned, from a log with propensities |
 
+mod beyond;
+mod off_policy;
+mod paired;
+mod ratings;
 mod splits;
 
+pub use beyond::{PopularityLift, calibration, diversity, gini, popularity_lift};
+pub use off_policy::{Logged, OffPolicy, off_policy};
+pub use paired::{Paired, paired};
+pub use ratings::{Rating, RatingErrors, ratings};
 pub use splits::{Held, Split, by_time, leave_last_out, random};
 
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Ask, FittedRecommender, ParamCheck, Ranking, Result, Run};
+use std::collections::BTreeMap;
+use tradewind_core::{Ask, Error, FittedRecommender, ParamCheck, Ranking, Result, Run};
 
 /// A mean over users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +108,43 @@ pub fn evaluate(
     lengths: &[usize],
     ask: &Ask<'_>,
 ) -> Result<Evaluation> {
+    let (ranking, truth) = asked(run, fitted, held, lengths, ask)?;
+    Ok(measure(&ranking, &truth, lengths, &shares(fitted.known())))
+}
+
+/// The same for each group of users: `labels` has one a user held back.
+pub fn by_segment(
+    run: &Run,
+    fitted: &dyn FittedRecommender,
+    held: &[Held],
+    labels: &[&str],
+    lengths: &[usize],
+    ask: &Ask<'_>,
+) -> Result<BTreeMap<String, Evaluation>> {
+    if labels.len() != held.len() {
+        return Err(Error::Invalid(format!("{} labels for {} users held back", labels.len(), held.len())));
+    }
+    let (ranking, truth) = asked(run, fitted, held, lengths, ask)?;
+    let shares = shares(fitted.known());
+    let mut groups: BTreeMap<&str, (Ranking, Vec<Vec<u32>>)> = BTreeMap::new();
+    for ((label, list), truth) in labels.iter().zip(ranking.iter()).zip(truth) {
+        let (lists, truths) = groups.entry(label).or_insert_with(|| (Ranking::new(), Vec::new()));
+        let scored: Vec<(u32, f32)> = list.items.iter().copied().zip(list.scores.iter().copied()).collect();
+        lists.push(&scored, list.by_model);
+        truths.push(truth);
+    }
+    let told = |(lists, truths): (Ranking, Vec<Vec<u32>>)| measure(&lists, &truths, lengths, &shares);
+    Ok(groups.into_iter().map(|(label, group)| (label.to_owned(), told(group))).collect())
+}
+
+/// The lists of all users held back, and the positions of what was held back.
+fn asked(
+    run: &Run,
+    fitted: &dyn FittedRecommender,
+    held: &[Held],
+    lengths: &[usize],
+    ask: &Ask<'_>,
+) -> Result<(Ranking, Vec<Vec<u32>>)> {
     let mut check = ParamCheck::new();
     check
         .require(!lengths.is_empty() && lengths.iter().all(|k| *k > 0), "lengths", "0", "1 and more")
@@ -100,7 +153,7 @@ pub fn evaluate(
     let users: Vec<&str> = held.iter().map(|h| h.user.as_str()).collect();
     let n = lengths.iter().copied().max().unwrap_or(1);
     let ranking = fitted.recommend(run, &users, &Ask { n, ..*ask })?;
-    let items: Vec<Vec<u32>> = held
+    let truth = held
         .iter()
         .map(|h| {
             let mut found: Vec<u32> =
@@ -109,12 +162,11 @@ pub fn evaluate(
             found
         })
         .collect();
-    let shares = shares(known);
-    Ok(measure(&ranking, &items, lengths, &shares))
+    Ok((ranking, truth))
 }
 
 /// The share of all events that each item has.
-fn shares(known: &tradewind_core::Interactions) -> Vec<f64> {
+pub fn shares(known: &tradewind_core::Interactions) -> Vec<f64> {
     let mut counts = vec![0.0; known.items().len()];
     for history in known.histories() {
         history.items.iter().for_each(|i| counts[*i as usize] += 1.0);

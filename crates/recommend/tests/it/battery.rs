@@ -6,11 +6,20 @@ use tradewind_core::{
 };
 use tradewind_recommend::CATALOG;
 
-/// Methods whose answer is the same for everybody, or knows only what was bought before.
-const NOT_OF_TASTE: [&str; 2] = ["popularity", "buy_again"];
+/// Methods whose answer is the same for everybody, or knows only what was bought before or how it was rated.
+const NOT_OF_TASTE: [&str; 3] = ["popularity", "buy_again", "svdpp"];
 /// Methods that count everything anew when something comes in.
-const REFITTED: [&str; 7] =
-    ["popularity", "item_knn", "user_knn", "rp3beta", "transitions", "session_knn", "content"];
+const REFITTED: [&str; 9] = [
+    "popularity",
+    "item_knn",
+    "user_knn",
+    "rp3beta",
+    "random_walk",
+    "graph_filter",
+    "transitions",
+    "session_knn",
+    "content",
+];
 
 fn build(rows: &[(String, String, i64, f64)]) -> Interactions {
     let rows = rows.iter().map(|(user_id, item_id, ds, weight)| Interaction {
@@ -474,7 +483,8 @@ fn a_cancelled_run_stops() {
     let data = mixed(9);
     let run = Run::new(1);
     run.cancel();
-    for name in ["ials", "item_knn", "ease", "transitions", "hybrid"] {
+    for name in ["ials", "item_knn", "ease", "slim", "bpr", "svdpp", "graph_filter", "transitions", "hybrid"]
+    {
         let model = (tradewind_recommend::entry(name).unwrap().build)(&Params::new()).unwrap();
         assert!(model.fit(&run, &data).is_err(), "{name}");
     }

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod battery;
+mod beyond;
 mod evaluation;
 mod interactions;
+mod policies;
+mod ratings;
 mod reference;
+mod tune;

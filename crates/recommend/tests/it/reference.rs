@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tradewind_core::{
     Ask, EventSettings, FittedRecommender, History, Interaction, Interactions, Params, Past, Ranking, Run,
 };
-use tradewind_recommend::evaluate::measure;
+use tradewind_recommend::evaluate::{measure, paired};
 
 fn reference() -> Value {
     serde_json::from_str(include_str!("../reference/recommend.json")).unwrap()
@@ -101,6 +101,45 @@ fn linear_models_work_like_numpy() {
     close("ease", &of_users(&*ease, true), &reference["ease"], 1e-4);
     let slit = json!({"window": 4, "decay": 0.8, "regularization": 3, "target_power": 0.2});
     close("slit", &of_users(&*fit("slit", slit, &data), true), &reference["slit"], 1e-4);
+}
+
+#[test]
+fn slim_works_like_scikit_learn() {
+    let reference = reference();
+    let params = json!({"l1": 1.5, "l2": 6, "candidates": 14, "iterations": 10_000});
+    let fitted = fit("slim", params, &data(&reference));
+    close("slim", &of_users(&*fitted, true), &reference["slim"], 1e-3);
+}
+
+#[test]
+fn graphs_work_like_numpy() {
+    let reference = reference();
+    let data = data(&reference);
+    let walk = json!({"restart": 0.25, "popularity_power": 0.5, "tolerance": 1e-6});
+    close("random_walk", &of_users(&*fit("random_walk", walk, &data), true), &reference["random_walk"], 1e-5);
+    let filter = json!({"factors": 1, "alpha": 0.3, "popularity_power": 0.4, "k": 14});
+    close(
+        "graph_filter",
+        &of_users(&*fit("graph_filter", filter, &data), true),
+        &reference["graph_filter"],
+        1e-3,
+    );
+}
+
+#[test]
+fn pairs_are_compared_like_scipy() {
+    let reference = reference();
+    let of = |key: &str| -> Vec<f64> { serde_json::from_value(reference["paired"][key].clone()).unwrap() };
+    let told = paired(&Run::new(1), &of("a"), &of("b"), 20_000).unwrap();
+    let expected = &reference["paired"];
+    assert!((told.p_value - expected["p_value"].as_f64().unwrap()).abs() < 1e-7, "{told:?}");
+    let (low, high) = (of("interval")[0], of("interval")[1]);
+    assert!((told.interval.0 - low).abs() < 1e-7 && (told.interval.1 - high).abs() < 1e-7, "{told:?}");
+    // The bootstrap agrees as far as 30 users allow.
+    let width = high - low;
+    assert!((told.bootstrap_interval.0 - low).abs() < 0.1 * width, "{told:?}");
+    assert!((told.bootstrap_interval.1 - high).abs() < 0.1 * width, "{told:?}");
+    assert!((told.bootstrap_p_value - told.p_value).abs() < 0.04, "{told:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Reference values for tests/it/reference.rs, by implicit 0.7.3 (neighbours) and numpy 2.4.6 (everything else, from
-the formulas in the modules' documentation, written as plainly as can be).
+"""Reference values for tests/it/reference.rs, by implicit 0.7.3 (neighbours), scikit-learn 1.9.1 (elastic nets), scipy
+1.17.1 (the t test) and numpy 2.4.6 (everything else, from the formulas in the modules' documentation, written as plainly
+as can be).
 
     make_recommend.py > recommend.json
 """
@@ -130,6 +131,36 @@ for k in (5, 10):
         of['mrr'].append(1 / (1 + hit.argmax()) if hit.any() else 0.0)
         of['map'].append((hit * hit.cumsum() / np.arange(1, k + 1)).sum() / min(k, len(truth)))
     measures[k] = {m: [float(np.mean(v)), float(1.96 * np.std(v) / np.sqrt(n_users))] for m, v in of.items()}
+# SLIM: an elastic net with weights not below zero for each item, l1 1.5 and l2 6.
+from sklearn.linear_model import ElasticNet
+l1, l2 = 1.5, 6.0
+W = np.zeros((n, n))
+for j in range(n):
+    others = [i for i in range(n) if i != j]
+    net = ElasticNet(alpha=(l1 + l2) / n_users, l1_ratio=l1 / (l1 + l2), positive=True, fit_intercept=False, tol=1e-14,
+                     max_iter=100_000)
+    W[others, j] = net.fit(X[:, others], X[:, j]).coef_
+out['slim'] = (X @ W).tolist()
+
+# Walks with restart 0.25, popularity_power 0.5, by solving for all of them at once.
+start = X / X.sum(1, keepdims=True)
+two_steps = (1 - 0.25) ** 2 * (X.T / X.sum(0)[:, None]) @ (X / X.sum(1)[:, None])
+out['random_walk'] = (0.25 * start @ np.linalg.inv(np.eye(n) - two_steps) / np.sqrt(X.sum(0))[None]).tolist()
+
+# GF-CF, one direction, alpha 0.3, popularity_power 0.4.
+R = X / np.sqrt(np.outer(X.sum(1), X.sum(0)))
+lead = np.linalg.svd(R)[2][:1]
+D = X.sum(0)
+out['graph_filter'] = (X @ (R.T @ R + 0.3 * (D[:, None] ** -0.5) * (lead.T @ lead) * D[None] ** 0.4)).tolist()
+
+# The paired t test.
+from scipy import stats
+a, b = rng.normal(0.3, 0.2, 30), rng.normal(0.25, 0.2, 30)
+b = 0.6 * a + 0.4 * b
+told = stats.ttest_rel(a, b)
+interval = told.confidence_interval(0.95)
+out['paired'] = {'a': a.tolist(), 'b': b.tolist(), 'p_value': float(told.pvalue),
+                 'interval': [float(interval.low), float(interval.high)]}
 out['lists'], out['held'], out['measures'] = lists, held, measures
 short = lambda x: float(f"{x:.9g}") if isinstance(x, float) else [short(v) for v in x] if isinstance(x, (list, tuple)) else {k: short(v) for k, v in x.items()} if isinstance(x, dict) else x
 print(json.dumps(short(out)))
