@@ -28,6 +28,7 @@
 //! | `transitions`, `slit`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
 //! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
+//! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
 //! | `hybrid` | several of them, weighted on events held back |
 //! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
@@ -90,6 +91,7 @@ catalog! {
     buy_again::BuyAgain,
     content::Content,
     cold_factors::ColdFactors,
+    factorisation_machine::FactorisationMachine,
     hybrid::Hybrid,
 }
 

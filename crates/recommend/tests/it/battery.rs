@@ -185,7 +185,7 @@ fn attributes_warm_what_is_cold() {
         .with_items(Attributes::build(rows).unwrap())
         .with_users(Attributes::build(of_users).unwrap());
     let cold = ItemSet::of(data.items(), |name| name >= "i100");
-    for name in ["content", "cold_factors"] {
+    for name in ["content", "cold_factors", "factorisation_machine"] {
         let e = tradewind_recommend::entry(name).unwrap();
         let fitted = fit(e, &Run::new(3), &data);
         let new_items = for_all(e, &*fitted, &Ask::new(5).among(&cold));
