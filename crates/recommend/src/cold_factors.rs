@@ -39,13 +39,13 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "alpha",
             kind: ParamKind::Number { min: 0.0, max: 1e6 },
-            default: "10",
+            default: "30",
             summary: "How much more a seen place counts than one not seen, for each unit of weight.",
         },
         ParamSpec {
             name: "regularization",
             kind: ParamKind::Number { min: 0.0, max: 1e6 },
-            default: "5",
+            default: "10",
             summary: "Penalty on the squares of the vectors.",
         },
         ParamSpec {
@@ -57,7 +57,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "ridge",
             kind: ParamKind::Number { min: 1e-6, max: 1e9 },
-            default: "3",
+            default: "5",
             summary: "Penalty on the squares of the map from features to vectors.",
         },
         ParamSpec {
@@ -69,7 +69,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "content",
             kind: ParamKind::Number { min: 0.0, max: 100.0 },
-            default: "1",
+            default: "0.7",
             summary: "How much plain likeness by content counts beside the factors.",
         },
         ParamSpec {
@@ -110,12 +110,12 @@ impl Default for ColdFactors {
     fn default() -> Self {
         Self {
             factors: 128,
-            alpha: 10.0,
-            regularization: 5.0,
+            alpha: 30.0,
+            regularization: 10.0,
             iterations: 10,
-            ridge: 3.0,
+            ridge: 5.0,
             shrink: 2.0,
-            content: 1.0,
+            content: 0.7,
             items_min: 2,
         }
     }

@@ -29,7 +29,7 @@
 //! | `buy_again` | rhythm: what will be bought again |
 //! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
-//! | `hybrid` | several of them, weighted on events held back |
+//! | `hybrid`, `ranker` | several of them, weighted on events held back, or put in order by trees learnt there |
 //! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
 //! | `serve` | one answer now: candidates, filters, rules, mixing, reasons |
@@ -93,6 +93,7 @@ catalog! {
     cold_factors::ColdFactors,
     factorisation_machine::FactorisationMachine,
     hybrid::Hybrid,
+    ranker::Ranker,
 }
 
 /// The catalogue entry of that name; the error lists all names.

@@ -5,10 +5,14 @@
 //! found by coordinate search on NDCG at 10: each in turn is tried at a few sizes, while it pays. Then the members are
 //! fitted again on everything.
 //!
+//! In place of scores their ranks may be added up (Cormack, Clarke & Büttcher, *Reciprocal rank fusion outperforms
+//! Condorcet and individual rank learning methods*, SIGIR 2009; Borda's count); items of the history get no place then,
+//! unless `repeats` is set.
+//!
 //! The search over the measure itself is that of Metzler & Croft, *Linear feature-based models for information
 //! retrieval*, Information Retrieval 10, 2007.
 
-mod weights;
+pub(crate) mod weights;
 
 use crate::evaluate::{Held, Split, by_time, leave_last_out, random};
 use crate::fitted::{AnyLearnt, AnyModel, Learnt, Model, load};
@@ -55,6 +59,13 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
             summary: "Whether items of a user's own history count when weights are found.",
         },
         ParamSpec {
+            name: "fusion",
+            kind: ParamKind::Choice(&["scores", "reciprocal_ranks", "borda"]),
+            default: "scores",
+            summary: "What of each member is added up: its scores, or the places of its 1000 best, as 60 / (60 + place) \
+                      or as 1 - place / 1000.",
+        },
+        ParamSpec {
             name: "users_max",
             kind: ParamKind::Integer { min: 1, max: 1_000_000 },
             default: "4000",
@@ -81,6 +92,19 @@ pub enum HeldBack {
     Period,
 }
 
+/// What of each member is added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Its scores, less their mean, over their standard deviation.
+    #[default]
+    Scores,
+    /// The places of its best, as `60 / (60 + place)`.
+    ReciprocalRanks,
+    /// The places of its best, the last of them at nearly 0.
+    Borda,
+}
+
 /// The fusion of models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,6 +118,8 @@ pub struct Hybrid {
     pub period: f64,
     /// Whether items of a user's own history count when weights are found.
     pub repeats: bool,
+    /// What of each member is added up.
+    pub fusion: Scale,
     /// Users on whom the weights are found.
     pub users_max: usize,
 }
@@ -105,6 +131,7 @@ impl Default for Hybrid {
             held_back: HeldBack::Auto,
             period: 0.0,
             repeats: false,
+            fusion: Scale::Scores,
             users_max: 4000,
         }
     }
@@ -113,31 +140,35 @@ impl Default for Hybrid {
 const ORDERED: &str = "transitions,slit,ease,item_knn";
 const UNORDERED: &str = "ease,ials,item_knn,user_knn";
 
-/// The names of models are read apart from the other parameters, since no list of words could hold them.
-fn build_hybrid(params: &Params) -> Result<Box<dyn Recommender>> {
+/// Parameters without the names of models, which are read apart, since no list of words could hold them.
+pub(crate) fn models_apart(name: &str, params: &Params) -> Result<(Params, Option<String>)> {
     let mut others = params.clone();
     let models = others.shift_remove("models").filter(|v| !v.is_null());
     others.insert("models".into(), "default".into());
+    let text = |v: Value| match v {
+        Value::String(text) => Ok(text),
+        _ => Err(Error::Invalid(format!("{name}: `models` is a text of names with commas between"))),
+    };
+    Ok((others, models.map(text).transpose()?))
+}
+
+fn build_hybrid(params: &Params) -> Result<Box<dyn Recommender>> {
+    let (others, models) = models_apart(ENTRY.name, params)?;
     let mut model: Hybrid = ENTRY.read(&others)?;
-    if let Some(models) = models {
-        model.models = models
-            .as_str()
-            .ok_or_else(|| Error::Invalid("hybrid: `models` is a text of names with commas between".into()))?
-            .to_owned();
-    }
+    model.models = models.unwrap_or(model.models);
     model.check()?;
     Ok(Box::new(crate::fitted::Method(model)))
 }
 
 /// One member before fitting.
-struct Member {
-    name: String,
-    params: Params,
-    model: Box<dyn AnyModel>,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) params: Params,
+    pub(crate) model: Box<dyn AnyModel>,
 }
 
 /// `name`, `name {json}`, with commas between.
-fn members(text: &str) -> Result<Vec<Member>> {
+pub(crate) fn members(text: &str) -> Result<Vec<Member>> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_i32, 0);
     for (at, c) in text.char_indices() {
         match c {
@@ -160,8 +191,8 @@ fn members(text: &str) -> Result<Vec<Member>> {
             false => serde_json::from_str(given)
                 .map_err(|e| Error::Invalid(format!("hybrid: parameters of `{name}`: {e}")))?,
         };
-        if name == ENTRY.name {
-            return Err(Error::Invalid("hybrid: a hybrid cannot be a member of a hybrid".into()));
+        if [ENTRY.name, crate::ranker::ENTRY.name].contains(&name) {
+            return Err(Error::Invalid(format!("{name}: a model of models cannot be a member of another")));
         }
         let model = crate::model(name, &params)?;
         out.push(Member { name: name.to_owned(), params, model });
@@ -173,6 +204,8 @@ fn members(text: &str) -> Result<Vec<Member>> {
 #[derive(Deserialize)]
 #[serde(from = "RawFusion")]
 pub(crate) struct Fusion {
+    /// Whose members they are.
+    params: Hybrid,
     names: Vec<(String, Params)>,
     weights: Vec<f32>,
     /// NDCG at 10 on the events held back.
@@ -184,6 +217,8 @@ pub(crate) struct Fusion {
 
 #[derive(Serialize, Deserialize)]
 struct RawFusion {
+    #[serde(default)]
+    params: Hybrid,
     members: Vec<(String, Params)>,
     weights: Vec<f32>,
     ndcg: f64,
@@ -193,6 +228,7 @@ struct RawFusion {
 impl From<RawFusion> for Fusion {
     fn from(raw: RawFusion) -> Self {
         Self {
+            params: raw.params,
             names: raw.members,
             weights: raw.weights,
             ndcg: raw.ndcg,
@@ -211,6 +247,7 @@ impl Serialize for Fusion {
             .collect::<serde_json::Result<_>>()
             .map_err(serde::ser::Error::custom)?;
         RawFusion {
+            params: self.params.clone(),
             members: self.names.clone(),
             weights: self.weights.clone(),
             ndcg: self.ndcg,
@@ -221,12 +258,12 @@ impl Serialize for Fusion {
 }
 
 /// Whether some history has more than one time.
-fn has_order(data: &Interactions) -> bool {
+pub(crate) fn has_order(data: &Interactions) -> bool {
     data.histories().any(|h| h.ds.first() != h.ds.last())
 }
 
 impl Hybrid {
-    fn list(&self, ordered: bool) -> &str {
+    pub(crate) fn list(&self, ordered: bool) -> &str {
         match (self.models.as_str(), ordered) {
             ("default", true) => ORDERED,
             ("default", false) => UNORDERED,
@@ -234,7 +271,7 @@ impl Hybrid {
         }
     }
 
-    fn split(&self, run: &Run, data: &Interactions, ordered: bool) -> Split {
+    pub(crate) fn split(&self, run: &Run, data: &Interactions, ordered: bool) -> Split {
         match (self.held_back, ordered) {
             (HeldBack::Last, _) | (HeldBack::Auto, true) => leave_last_out(data, 3),
             (HeldBack::Random, _) | (HeldBack::Auto, false) => random(run, data, 0.1),
@@ -271,7 +308,7 @@ impl Hybrid {
             .par_chunks(16)
             .map(|held| {
                 run.check()?;
-                Ok(cases(&learnt, &train, held, self.repeats))
+                Ok(self.cases(&learnt, &train, held))
             })
             .collect::<Result<Vec<_>>>()?;
         let cases: Vec<Case> = cases.into_iter().flatten().collect();
@@ -282,8 +319,9 @@ impl Hybrid {
 /// Members' candidates for the weights: so many of each.
 const CANDIDATES: usize = 100;
 
+impl Hybrid {
 /// The cases of a few users: the best items of every member with the scores of all.
-fn cases(learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held], repeats: bool) -> Vec<Case> {
+fn cases(&self, learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held]) -> Vec<Case> {
     let n = train.items().len();
     let pasts: Vec<Past<'_>> = held
         .iter()
@@ -295,7 +333,9 @@ fn cases(learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held], rep
         .map(|l| {
             let mut out = vec![0.0; pasts.len() * n];
             l.score_any(train, &pasts, &mut out);
-            out.chunks_exact_mut(n.max(1)).for_each(standardise);
+            for (row, past) in out.chunks_exact_mut(n.max(1)).zip(&pasts) {
+                self.scale(row, past.history.items);
+            }
             out
         })
         .collect();
@@ -303,7 +343,7 @@ fn cases(learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held], rep
     for (k, (past, held)) in pasts.iter().zip(held).enumerate() {
         let mut candidates: Vec<u32> = Vec::new();
         let mut seen = vec![false; n];
-        if !repeats {
+        if !self.repeats {
             past.history.items.iter().for_each(|i| seen[*i as usize] = true);
         }
         for scores in &scores {
@@ -321,6 +361,32 @@ fn cases(learnt: &[Box<dyn AnyLearnt>], train: &Interactions, held: &[Held], rep
         });
     }
     out
+}
+}
+
+/// Places that count where ranks are added up.
+const PLACES: usize = 1000;
+
+impl Hybrid {
+    /// Puts a member's scores of one user on the scale that all share.
+    fn scale(&self, scores: &mut [f32], history: &[u32]) {
+        if self.fusion == Scale::Scores {
+            return standardise(scores);
+        }
+        // What has the lowest score has no place: it is what a member has no opinion of.
+        let floor = scores.iter().copied().fold(f32::INFINITY, f32::min);
+        if !self.repeats {
+            history.iter().for_each(|i| scores[*i as usize] = f32::NEG_INFINITY);
+        }
+        let best = crate::top::best(scores, PLACES, floor);
+        scores.fill(0.0);
+        for (place, (i, _)) in best.into_iter().enumerate() {
+            scores[i as usize] = match self.fusion {
+                Scale::Borda => 1.0 - place as f32 / PLACES as f32,
+                _ => 60.0 / (60.0 + (place + 1) as f32),
+            };
+        }
+    }
 }
 
 /// Less the mean, over the standard deviation; all zeros where all are alike.
@@ -347,7 +413,7 @@ impl Model for Hybrid {
         let ordered = has_order(data);
         let members = members(self.list(ordered))?;
         let (weights, ndcg) = self.weigh(run, data, &members, ordered)?;
-        let mut out = Fusion { names: vec![], weights: vec![], ndcg, learnt: vec![], saved: vec![] };
+        let mut out = Fusion { params: self.clone(), names: vec![], weights: vec![], ndcg, learnt: vec![], saved: vec![] };
         for (member, weight) in members.into_iter().zip(weights).filter(|e| e.1 != 0.0) {
             run.check()?;
             out.learnt.push(member.model.learn_any(&run.quiet(), data)?);
@@ -378,8 +444,9 @@ impl Learnt for Fusion {
         for (member, weight) in self.learnt.iter().zip(&self.weights) {
             scores.fill(0.0);
             member.score_any(known, pasts, &mut scores);
-            for (row, out) in scores.chunks_exact_mut(n.max(1)).zip(out.chunks_exact_mut(n.max(1))) {
-                standardise(row);
+            let rows = scores.chunks_exact_mut(n.max(1)).zip(out.chunks_exact_mut(n.max(1)));
+            for ((row, out), past) in rows.zip(pasts) {
+                self.params.scale(row, past.history.items);
                 crate::wide::add_scaled(out, *weight, row);
             }
         }
@@ -390,7 +457,7 @@ impl Learnt for Fusion {
         for (member, weight) in self.learnt.iter().zip(&self.weights) {
             scores.fill(0.0);
             member.similar_any(known, item, &mut scores);
-            standardise(&mut scores);
+            self.params.scale(&mut scores, &[]);
             crate::wide::add_scaled(out, *weight, &scores);
         }
     }
@@ -416,5 +483,26 @@ impl Learnt for Fusion {
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_formulas() {
+        let scores = [3.0, 0.0, 9.0, 5.0, 0.0];
+        let scaled = |fusion, history: &[u32]| {
+            let mut row = scores;
+            Hybrid { fusion, ..Hybrid::default() }.scale(&mut row, history);
+            row
+        };
+        let ranks = scaled(Scale::ReciprocalRanks, &[]);
+        assert_eq!(ranks, [60.0 / 63.0, 0.0, 60.0 / 61.0, 60.0 / 62.0, 0.0]);
+        assert_eq!(scaled(Scale::ReciprocalRanks, &[2]), [60.0 / 62.0, 0.0, 0.0, 60.0 / 61.0, 0.0]);
+        assert_eq!(scaled(Scale::Borda, &[]), [0.998, 0.0, 1.0, 0.999, 0.0]);
+        let of_scores = scaled(Scale::Scores, &[2]);
+        assert!(of_scores.iter().sum::<f32>().abs() < 1e-6 && of_scores[2] > of_scores[3]);
     }
 }

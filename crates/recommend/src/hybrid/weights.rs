@@ -4,13 +4,13 @@ use crate::evaluate::discount;
 use rayon::prelude::*;
 
 /// One user held back.
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Candidate after candidate, one score a member.
-    pub(super) scores: Vec<f32>,
+    pub(crate) scores: Vec<f32>,
     /// Which candidates were held back.
-    pub(super) relevant: Vec<bool>,
+    pub(crate) relevant: Vec<bool>,
     /// How many were held back, candidates or not.
-    pub(super) n_relevant: usize,
+    pub(crate) n_relevant: usize,
 }
 
 /// Where the measure is taken.
@@ -23,7 +23,7 @@ const SIZES: [f32; 12] = [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.65, 1.0,
 const GAIN_MIN: f64 = 2e-4;
 
 /// The mean NDCG of the fused order.
-fn ndcg(cases: &[Case], weights: &[f32]) -> f64 {
+pub(crate) fn ndcg(cases: &[Case], weights: &[f32]) -> f64 {
     let m = weights.len();
     let sums: Vec<f64> = cases
         .par_chunks(64)
@@ -48,7 +48,7 @@ fn ndcg(cases: &[Case], weights: &[f32]) -> f64 {
 
 /// From the best member alone, each weight in turn is tried at all sizes, while that pays. The weights and the NDCG
 /// they reach.
-pub(super) fn search(cases: &[Case], m: usize) -> (Vec<f32>, f64) {
+pub(crate) fn search(cases: &[Case], m: usize) -> (Vec<f32>, f64) {
     let alone = |k: usize| (0..m).map(|j| if j == k { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
     let mut best = (alone(0), ndcg(cases, &alone(0)));
     for k in 1..m {

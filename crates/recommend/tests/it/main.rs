@@ -7,6 +7,7 @@ mod beyond;
 mod evaluation;
 mod interactions;
 mod policies;
+mod ranker;
 mod ratings;
 mod reference;
 mod tune;
