@@ -383,7 +383,6 @@ impl Interactions {
     }
 
     fn rows(&self) -> Vec<Row> {
-        // By the offsets: while rows are appended there are users who have none yet.
         let user = (0..self.offsets.len() - 1).flat_map(|u| {
             let n = self.offsets[u + 1] - self.offsets[u];
             std::iter::repeat_n(u as u32, n)
@@ -483,37 +482,77 @@ impl Interactions {
     }
 
     /// Takes in newer rows. Users, items and kinds that are new stand behind the known ones; equal rows stay, since
-    /// they may have happened twice. Newer attributes take the place of those of the same names.
+    /// they may have happened twice. Newer attributes take the place of those of the same names. Where it is an error
+    /// nothing has changed.
     pub fn append(&mut self, newer: &Self) -> Result<()> {
-        let item_attributes = together(&self.item_attributes, &newer.item_attributes)?;
-        let user_attributes = together(&self.user_attributes, &newer.user_attributes)?;
-        let users: Vec<u32> = newer.users.iter().map(|u| self.users.insert(u)).collect();
-        let items: Vec<u32> = newer.items.iter().map(|i| self.items.insert(i)).collect();
-        for event in &newer.events {
-            if !self.events.contains(event) {
-                self.events.push(event.clone());
-            }
-        }
-        if self.events.len() > EVENTS_MAX {
+        *self = self.appended(newer)?;
+        Ok(())
+    }
+
+    /// These rows with newer ones, as [`Interactions::append`] puts them: one pass over the columns, and only the newer
+    /// rows are sorted.
+    pub fn appended(&self, newer: &Self) -> Result<Self> {
+        let mut kinds = self.events.clone();
+        kinds.extend(newer.events.iter().filter(|e| !self.events.contains(e)).cloned());
+        if kinds.len() > EVENTS_MAX {
             return Err(Error::Invalid(format!("more than {EVENTS_MAX} kinds of event")));
         }
-        let place = |e: &u8| self.events.iter().position(|k| *k == newer.events[usize::from(*e)]);
-        let events: Vec<u8> = newer.event.iter().map(|e| place(e).unwrap_or(0) as u8).collect();
-        let mut rows = self.rows();
-        rows.extend(newer.rows().into_iter().zip(events).map(|(r, event)| Row {
-            user: users[r.user as usize],
-            item: items[r.item as usize],
-            event,
-            ..r
-        }));
+        let item_attributes = together(&self.item_attributes, &newer.item_attributes)?;
+        let user_attributes = together(&self.user_attributes, &newer.user_attributes)?;
+        let (mut users, mut items) = (self.users.clone(), self.items.clone());
+        let of_user: Vec<u32> = newer.users.iter().map(|u| users.insert(u)).collect();
+        let of_item: Vec<u32> = newer.items.iter().map(|i| items.insert(i)).collect();
+        let place = |e: &String| kinds.iter().position(|k| k == e).unwrap_or(0) as u8;
+        let of_kind: Vec<u8> = newer.events.iter().map(place).collect();
+        let mut rows = newer.rows();
+        for row in &mut rows {
+            row.user = of_user[row.user as usize];
+            row.item = of_item[row.item as usize];
+            row.event = of_kind[usize::from(row.event)];
+        }
         sort(&mut rows);
-        let left_out = self.left_out;
-        let (users, items) = (std::mem::take(&mut self.users), std::mem::take(&mut self.items));
-        *self = Self::of(users, items, std::mem::take(&mut self.events), &rows);
-        self.left_out = left_out;
-        self.item_attributes = item_attributes;
-        self.user_attributes = user_attributes;
-        Ok(())
+        let n = self.len() + rows.len();
+        let mut out = Self {
+            offsets: Vec::with_capacity(users.len() + 1),
+            item: Vec::with_capacity(n),
+            ds: Vec::with_capacity(n),
+            weight: Vec::with_capacity(n),
+            event: Vec::with_capacity(n),
+            users,
+            items,
+            events: kinds,
+            left_out: self.left_out,
+            item_attributes,
+            user_attributes,
+        };
+        out.offsets.push(0);
+        let mut rows = rows.into_iter().peekable();
+        for user in 0..out.users.len() {
+            let old = match user < self.users.len() {
+                true => self.offsets[user]..self.offsets[user + 1],
+                false => 0..0,
+            };
+            for k in old {
+                let (item, ds, weight, event) = (self.item[k], self.ds[k], self.weight[k], self.event[k]);
+                let row = Row { user: user as u32, item, ds, weight, event };
+                while let Some(new) = rows.next_if(|new| order(new, &row).is_lt()) {
+                    out.push(new);
+                }
+                out.push(row);
+            }
+            while let Some(new) = rows.next_if(|new| new.user == user as u32) {
+                out.push(new);
+            }
+            out.offsets.push(out.item.len());
+        }
+        Ok(out)
+    }
+
+    fn push(&mut self, row: Row) {
+        self.item.push(row.item);
+        self.ds.push(row.ds);
+        self.weight.push(row.weight);
+        self.event.push(row.event);
     }
 
     /// The same rows without users and items that have none.
@@ -546,11 +585,11 @@ fn together(
 
 /// By user, time, item, kind and weight: the same order whatever the order before.
 fn sort(rows: &mut [Row]) {
-    rows.sort_unstable_by(|a, b| {
-        (a.user, a.ds, a.item, a.event)
-            .cmp(&(b.user, b.ds, b.item, b.event))
-            .then(b.weight.total_cmp(&a.weight))
-    });
+    rows.sort_unstable_by(order);
+}
+
+fn order(a: &Row, b: &Row) -> std::cmp::Ordering {
+    (a.user, a.ds, a.item, a.event).cmp(&(b.user, b.ds, b.item, b.event)).then(b.weight.total_cmp(&a.weight))
 }
 
 fn decay(rows: &mut [Row], half_life: f64) {

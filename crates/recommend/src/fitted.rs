@@ -62,6 +62,11 @@ pub(crate) trait Learnt: Send + Sync + Serialize + DeserializeOwned + 'static {
         None
     }
 
+    /// The `n` items most alike, without the item, where there is a quicker way than to compare all.
+    fn top_similar(&self, _item: u32, _n: usize, _among: Option<&ItemSet>) -> Option<Vec<(u32, f32)>> {
+        None
+    }
+
     /// The scores of these items for one past, where there is a quicker way than to score all.
     fn scores_of(&self, _known: &Interactions, _past: &Past<'_>, _items: &[u32]) -> Option<Vec<f32>> {
         None
@@ -276,12 +281,7 @@ impl<M: Model> Fitted<M> {
     }
 
     /// The best of the scores of all items that `score` writes.
-    fn dense(
-        &self,
-        n: usize,
-        among: Option<&ItemSet>,
-        score: impl FnOnce(&mut [f32]),
-    ) -> Vec<(u32, f32)> {
+    fn dense(&self, n: usize, among: Option<&ItemSet>, score: impl FnOnce(&mut [f32])) -> Vec<(u32, f32)> {
         with_row(self.known.items().len(), |row| {
             score(row);
             // As in `lists`: the same score for everything is no answer.
@@ -355,10 +355,13 @@ impl<M: Model> FittedRecommender for Fitted<M> {
     }
 
     fn update(&mut self, run: &Run, newer: &Interactions) -> Result<()> {
-        let mut known = self.known.clone();
-        known.append(newer)?;
+        // What is known stays as it is until all has gone well.
+        let known = self.known.appended(newer)?;
         let users: Vec<u32> = newer.users().iter().filter_map(|u| known.users().find(u)).collect();
-        run.install(|| self.learnt.update(run, &known, newer, &users))?;
+        run.check()?;
+        // Once begun it is not interrupted: what is learnt would be half old and half new.
+        let calm = Run::new(run.seed).with_threads(run.threads);
+        run.install(|| self.learnt.update(&calm, &known, newer, &users))?;
         self.popular = by_popularity(&known);
         self.known = known;
         Ok(())
@@ -395,6 +398,9 @@ impl<M: Model> FittedRecommender for Fitted<M> {
     fn top_similar(&self, item: u32, n: usize, among: Option<&ItemSet>) -> Result<Vec<(u32, f32)>> {
         if item as usize >= self.known.items().len() {
             return Ok(vec![]);
+        }
+        if let Some(list) = self.learnt.top_similar(item, n, among) {
+            return Ok(list);
         }
         Ok(self.dense(n, among, |row| {
             self.learnt.similar(&self.known, item, row);

@@ -20,7 +20,7 @@
 //! folded in at once.
 
 use crate::fitted::{Learnt, Model, build, load};
-use crate::search::Quantised;
+use crate::search::{Quantised, product};
 use crate::spectral::{Leading, leading};
 use crate::wide::{LANES, Panels, add, add_scaled, dot, folded, wide};
 use rand::RngExt;
@@ -132,6 +132,9 @@ pub(crate) struct Factors {
     gram: Vec<f32>,
     #[serde(skip)]
     index: Quantised,
+    /// Of the items' vectors at length 1.
+    #[serde(skip)]
+    angles: Quantised,
 }
 
 impl Ials {
@@ -380,6 +383,9 @@ impl Factors {
         self.panels = Panels::new(&self.items, self.width);
         self.gram = gram(&self.items, self.width);
         self.index = Quantised::new(&self.items, self.width);
+        let mut units = self.items.clone();
+        units.chunks_exact_mut(self.width).for_each(to_unit);
+        self.angles = Quantised::new(&units, self.width);
     }
 
     /// The vector of a past: that of a known user, or one folded in.
@@ -392,6 +398,13 @@ impl Factors {
                 self.fold(work, &columns, &values, x);
             }
         }
+    }
+
+    /// The cosine of the angle between two items.
+    fn angle(&self, a: u32, b: u32) -> f32 {
+        let (a, b) = (self.row(a), self.row(b));
+        let lengths = (dot(a, a) * dot(b, b)).sqrt();
+        if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
     }
 
     fn row(&self, item: u32) -> &[f32] {
@@ -435,7 +448,7 @@ impl Model for Ials {
     fn learn(&self, run: &Run, data: &Interactions) -> Result<Factors> {
         let (width, users, items) = self.fit(run, &data.matrix())?;
         let params = self.clone();
-        Ok(Factors { params, width, users, items, panels: Panels::default(), gram: vec![], index: Quantised::default() }
+        Ok(Factors { params, width, users, items, panels: Panels::default(), gram: vec![], index: Quantised::default(), angles: Quantised::default() }
             .prepared())
     }
 
@@ -461,12 +474,19 @@ impl Learnt for Factors {
 
     /// The angle between the vectors.
     fn similar(&self, _known: &Interactions, item: u32, out: &mut [f32]) {
-        let of = |i: usize| &self.items[i * self.width..(i + 1) * self.width];
-        let own = of(item as usize);
-        for (i, out) in out.iter_mut().enumerate() {
-            let lengths = (dot(own, own) * dot(of(i), of(i))).sqrt();
-            *out = if lengths > 0.0 { dot(own, of(i)) / lengths } else { 0.0 };
+        out.iter_mut().zip(0..).for_each(|(out, i)| *out = self.angle(item, i));
+    }
+
+    fn top_similar(&self, item: u32, n: usize, among: Option<&ItemSet>) -> Option<Vec<(u32, f32)>> {
+        let mut x = self.row(item).to_vec();
+        to_unit(&mut x);
+        if x.iter().all(|v| *v == 0.0) {
+            return Some(vec![]);
         }
+        let mut out = self.angles.top(&x, n + 1, among, |i| self.angle(item, i));
+        out.retain(|e| e.0 != item);
+        out.truncate(n);
+        Some(out)
     }
 
     /// Items of the newer events are solved for given the users, then the users given the items; both from nothing.
@@ -533,13 +553,13 @@ impl Learnt for Factors {
         if x.iter().all(|v| *v == 0.0) {
             return Some(vec![]);
         }
-        Some(self.index.top(&self.items, &x, n, among))
+        Some(self.index.top(&x, n, among, |i| product(&x, self.row(i))))
     }
 
     fn scores_of(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Option<Vec<f32>> {
         let mut x = vec![0.0; self.width];
         self.vector(&mut Work::new(self.width), past, &mut x);
-        Some(items.iter().map(|i| self.row(*i).iter().zip(&x).fold(0.0, |sum, (y, x)| sum + x * y)).collect())
+        Some(items.iter().map(|i| product(&x, self.row(*i))).collect())
     }
 
     /// The score of an item is `Σ_i (1 + extra_i) y_i·z` over the history, `z` solving `A z = y` of the item with the
@@ -573,12 +593,16 @@ impl Learnt for Factors {
         out
     }
 
-    /// The angle between the vectors.
     fn alike(&self, a: u32, b: u32) -> Option<f32> {
-        let (a, b) = (self.row(a), self.row(b));
-        let lengths = (dot(a, a) * dot(b, b)).sqrt();
-        Some(if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 })
+        Some(self.angle(a, b))
     }
+}
+
+/// The vector at length 1, or zeros.
+fn to_unit(row: &mut [f32]) {
+    let length = dot(row, row).sqrt();
+    let over = if length > 0.0 { 1.0 / length } else { 0.0 };
+    row.iter_mut().for_each(|v| *v *= over);
 }
 
 wide! {

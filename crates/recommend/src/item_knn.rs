@@ -9,9 +9,10 @@
 
 use crate::fitted::{Learnt, Model, build, load};
 use crate::similarity::{Measure, SIMILARITIES, Similarity};
+use crate::top::best_of_few;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    Error, History, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
+    Error, History, Interactions, ItemSet, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
 };
 
 /// The catalogue entry.
@@ -159,6 +160,28 @@ pub(crate) fn add_rows(history: History<'_>, half_life_events: f64, rows: &Spars
     }
 }
 
+/// The best sums of weighted rows.
+pub(crate) fn best_by_rows(
+    sources: impl Iterator<Item = (u32, f32)>,
+    rows: &SparseRows,
+    n: usize,
+    among: Option<&ItemSet>,
+) -> Vec<(u32, f32)> {
+    best_of_few(rows.n_columns(), n, among, |add| {
+        for (item, weight) in sources {
+            let (columns, values) = rows.row(item as usize);
+            columns.iter().zip(values).for_each(|(j, s)| add(*j, weight * s));
+        }
+    })
+}
+
+/// The items of a history with their weights, faded.
+pub(crate) fn sources(history: History<'_>, half_life_events: f64) -> impl Iterator<Item = (u32, f32)> {
+    (0..history.len()).map(move |k| {
+        (history.items[k], history.weights[k] * faded(history.len() - 1 - k, half_life_events))
+    })
+}
+
 /// What every event of the history adds to each item: its weight, faded, times what the row of its item gives.
 pub(crate) fn added_by_rows(
     history: History<'_>,
@@ -239,5 +262,16 @@ impl Learnt for Neighbours {
 
     fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
         added_by_rows(past.history, self.params.half_life_events, &self.neighbours, items)
+    }
+
+    fn top(
+        &self,
+        _known: &Interactions,
+        past: &Past<'_>,
+        n: usize,
+        among: Option<&ItemSet>,
+    ) -> Option<Vec<(u32, f32)>> {
+        let sources = sources(past.history, self.params.half_life_events);
+        Some(best_by_rows(sources, &self.neighbours, n, among))
     }
 }

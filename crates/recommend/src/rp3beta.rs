@@ -8,9 +8,9 @@
 
 use crate::fitted::{Learnt, Model, build, load};
 use crate::gram;
-use crate::item_knn::{add_rows, added_by_rows, fits};
+use crate::item_knn::{add_rows, added_by_rows, best_by_rows, fits, sources};
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows};
+use tradewind_core::{Interactions, ItemSet, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows};
 
 /// The catalogue entry.
 pub const ENTRY: RecommenderEntry = RecommenderEntry {
@@ -156,5 +156,15 @@ impl Learnt for Ends {
 
     fn contributions(&self, _known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
         added_by_rows(past.history, 0.0, &self.ends, items)
+    }
+
+    fn top(
+        &self,
+        _known: &Interactions,
+        past: &Past<'_>,
+        n: usize,
+        among: Option<&ItemSet>,
+    ) -> Option<Vec<(u32, f32)>> {
+        Some(best_by_rows(sources(past.history, 0.0), &self.ends, n, among))
     }
 }

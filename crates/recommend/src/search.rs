@@ -62,23 +62,22 @@ impl Quantised {
         out
     }
 
-    /// The `n` rows with the largest products with `x`, best first; of equal ones the earlier. `rows` are those it was
-    /// made of.
+    /// The `n` rows with the largest products with `x`, best first; of equal ones the earlier. `exact` gives the product
+    /// of `x` with a row in full precision.
     pub(crate) fn top(
         &self,
-        rows: &[f32],
         x: &[f32],
         n: usize,
         among: Option<&ItemSet>,
+        exact: impl Fn(u32) -> f32,
     ) -> Vec<(u32, f32)> {
         let width = self.width;
-        let row = |i: u32| &rows[i as usize * width..(i as usize + 1) * width];
         if n == 0 || self.order.is_empty() || x.iter().any(|v| !v.is_finite()) {
             return vec![];
         }
         if let Some(among) = among.filter(|a| a.len() * FEW < self.order.len()) {
             let all = among.iter().filter(|i| (*i as usize) < self.order.len());
-            return best(all.map(|i| (i, product(x, row(i)))).collect(), n);
+            return best(all.map(|i| (i, exact(i))).collect(), n);
         }
         let question = Question::new(x);
         // The `n` largest lower bounds, best first, and what may be among the best, with its upper bound.
@@ -117,7 +116,7 @@ impl Quantised {
             }
         }
         left.retain(|e| e.1 >= bar);
-        best(left.into_iter().map(|(i, _)| (i, product(x, row(i)))).collect(), n)
+        best(left.into_iter().map(|(i, _)| (i, exact(i))).collect(), n)
     }
 }
 
@@ -153,7 +152,7 @@ impl Question {
 }
 
 /// The product, component after component, as [`Panels`](crate::wide::Panels) does: the same bits.
-fn product(x: &[f32], y: &[f32]) -> f32 {
+pub(crate) fn product(x: &[f32], y: &[f32]) -> f32 {
     x.iter().zip(y).fold(0.0, |sum, (x, y)| sum + x * y)
 }
 
@@ -248,8 +247,9 @@ mod tests {
             let index = Quantised::new(&rows, width);
             let mut among = ItemSet::none(n_rows);
             (0..n_rows as u32).filter(|i| i % keep == 0).for_each(|i| among.insert(i));
-            prop_assert_eq!(index.top(&rows, &x, n, None), by_hand(&rows, &x, n, None));
-            prop_assert_eq!(index.top(&rows, &x, n, Some(&among)), by_hand(&rows, &x, n, Some(&among)));
+            let exact = |i: u32| product(&x, &rows[i as usize * width..][..width]);
+            prop_assert_eq!(index.top(&x, n, None, exact), by_hand(&rows, &x, n, None));
+            prop_assert_eq!(index.top(&x, n, Some(&among), exact), by_hand(&rows, &x, n, Some(&among)));
         }
     }
 
@@ -257,9 +257,10 @@ mod tests {
     fn odd_questions_are_borne() {
         let rows = vec![1.0; LANES * 3];
         let index = Quantised::new(&rows, LANES);
-        assert_eq!(index.top(&rows, &[0.0; LANES], 2, None), [(0, 0.0), (1, 0.0)]);
-        assert!(index.top(&rows, &[f32::NAN; LANES], 2, None).is_empty());
-        assert!(Quantised::new(&[], LANES).top(&[], &[1.0; LANES], 2, None).is_empty());
-        assert_eq!(index.top(&rows, &[-1.0; LANES], 9, None).len(), 3);
+        let top = |value: f32, n| index.top(&[value; LANES], n, None, |_| value * LANES as f32);
+        assert_eq!(top(0.0, 2), [(0, 0.0), (1, 0.0)]);
+        assert!(top(f32::NAN, 2).is_empty());
+        assert!(Quantised::new(&[], LANES).top(&[1.0; LANES], 2, None, |_| 0.0).is_empty());
+        assert_eq!(top(-1.0, 9).len(), 3);
     }
 }

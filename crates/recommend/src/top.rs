@@ -13,12 +13,7 @@ pub(crate) fn best(scores: &[f32], n: usize, floor: f32) -> Vec<(u32, f32)> {
 }
 
 /// The same among the items of a set.
-pub(crate) fn best_among(
-    scores: &[f32],
-    n: usize,
-    floor: f32,
-    among: Option<&ItemSet>,
-) -> Vec<(u32, f32)> {
+pub(crate) fn best_among(scores: &[f32], n: usize, floor: f32, among: Option<&ItemSet>) -> Vec<(u32, f32)> {
     let mut kept: Vec<(u32, f32)> = Vec::with_capacity(n.min(scores.len()) + 1);
     if n == 0 {
         return kept;
@@ -43,6 +38,44 @@ pub(crate) fn best_among(
         }
     }
     kept
+}
+
+/// The best of sums to which only a few of `n_items` get anything: `add` is handed the function that adds. Sums above
+/// zero alone count, and the work goes by what is added, not by the number of items.
+pub(crate) fn best_of_few(
+    n_items: usize,
+    n: usize,
+    among: Option<&ItemSet>,
+    add: impl FnOnce(&mut dyn FnMut(u32, f32)),
+) -> Vec<(u32, f32)> {
+    thread_local! {
+        /// Zeros between calls.
+        static SUMS: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+    }
+    let mut sums = SUMS.take();
+    if sums.len() < n_items {
+        sums.resize(n_items, 0.0);
+    }
+    let mut met: Vec<u32> = Vec::new();
+    add(&mut |item, value| {
+        let sum = &mut sums[item as usize];
+        if *sum == 0.0 {
+            met.push(item);
+        }
+        *sum += value;
+    });
+    // An item is met again where its sum had come back to zero; its sum is taken once.
+    let all = met.into_iter().map(|i| (i, std::mem::take(&mut sums[i as usize])));
+    let mut all: Vec<(u32, f32)> =
+        all.filter(|e| e.1 > 0.0 && among.is_none_or(|a| a.contains(e.0))).collect();
+    SUMS.set(sums);
+    let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if all.len() > n && n > 0 {
+        all.select_nth_unstable_by(n - 1, by_score);
+    }
+    all.truncate(n);
+    all.sort_unstable_by(by_score);
+    all
 }
 
 wide! {

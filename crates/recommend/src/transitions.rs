@@ -14,11 +14,11 @@
 //! 2010) without factors, with skips (He, Kang & McAuley, *Translation-based recommendation*, RecSys 2017, compare it).
 
 use crate::fitted::{Learnt, Model, build, load};
-use crate::item_knn::{entry, fits};
+use crate::item_knn::{best_by_rows, entry, fits};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    History, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
+    History, Interactions, ItemSet, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
 };
 
 /// The catalogue entry.
@@ -316,5 +316,18 @@ impl Learnt for Chain {
             }
         }
         out
+    }
+
+    fn top(
+        &self,
+        _known: &Interactions,
+        past: &Past<'_>,
+        n: usize,
+        among: Option<&ItemSet>,
+    ) -> Option<Vec<(u32, f32)>> {
+        let decay = |back: usize| self.params.history_decay.powi(back as i32) as f32;
+        let last = recent(past.history, self.params.history);
+        let sources = last.filter(|e| e.1 > 0.0).map(|(item, _, back)| (item, decay(back)));
+        Some(best_by_rows(sources, &self.transitions, n, among))
     }
 }

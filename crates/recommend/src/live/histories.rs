@@ -191,8 +191,7 @@ impl Shard {
             self.forget(self.oldest);
         }
         let name: Arc<str> = name.into();
-        let user =
-            User { name: name.clone(), first: NONE, last: NONE, len: 0, older: NONE, newer: NONE };
+        let user = User { name: name.clone(), first: NONE, last: NONE, len: 0, older: NONE, newer: NONE };
         let at = match self.free_users.pop() {
             Some(at) => {
                 self.users[at as usize] = user;
@@ -356,7 +355,7 @@ mod tests {
                 order.push(*user);
                 let (users, room) = all.size();
                 prop_assert!(users <= users_max && room <= blocks.max(5) * BLOCK);
-                prop_assert_eq!(all.of(&format!("u{user}")).last(), Some(&kept(*item, k as i64)));
+                prop_assert_eq!(all.of(&format!("u{user}")).last().copied(), Some(kept(*item, k as i64)));
                 // Those remembered are the most recent ones.
                 for (place, u) in order.iter().rev().enumerate() {
                     prop_assert_eq!(!all.of(&format!("u{u}")).is_empty(), place < users);

@@ -13,8 +13,8 @@ mod histories;
 mod popularity;
 mod rows;
 
-pub(crate) use histories::Kept;
 use histories::Histories;
+pub(crate) use histories::Kept;
 use popularity::Popularity;
 pub(crate) use rows::Row;
 use rows::Rows;
@@ -145,10 +145,9 @@ impl LiveSettings {
         check.require((0.0..=1.0).contains(&self.decay), "decay", self.decay, "0 to 1");
         let row_ok = (0.0..=1e15).contains(&self.row_half_life);
         check.require(row_ok, "row_half_life", self.row_half_life, "0 to 1e15");
-        for (name, value) in [
-            ("popularity_half_life", self.popularity_half_life),
-            ("trend_half_life", self.trend_half_life),
-        ] {
+        for (name, value) in
+            [("popularity_half_life", self.popularity_half_life), ("trend_half_life", self.trend_half_life)]
+        {
             check.require(value > 0.0 && value <= 1e15, name, value, "above 0 to 1e15");
         }
         check.require(self.together_gap >= 0, "together_gap", self.together_gap, "0 or more");
@@ -275,7 +274,10 @@ impl Live {
     /// The place of a kind with what it counts. Kinds beyond the bound share the last place.
     fn kind(&self, name: &str) -> (u8, f64, bool) {
         let find = |kinds: &[EventKind]| {
-            kinds.iter().position(|k| k.name == name).map(|at| (at as u8, kinds[at].weight, kinds[at].purchase))
+            kinds
+                .iter()
+                .position(|k| k.name == name)
+                .map(|at| (at as u8, kinds[at].weight, kinds[at].purchase))
         };
         if let Some(found) = find(&self.kinds.read().unwrap_or_else(PoisonError::into_inner)) {
             return found;
@@ -301,12 +303,7 @@ impl Live {
 
     /// Takes in an event of the item at a position of the table; `base` gives the last events that the model knows of a
     /// user.
-    pub(crate) fn take(
-        &self,
-        event: &Event<'_>,
-        item: u32,
-        base: impl Fn(&str, &mut Vec<Kept>),
-    ) -> Taken {
+    pub(crate) fn take(&self, event: &Event<'_>, item: u32, base: impl Fn(&str, &mut Vec<Kept>)) -> Taken {
         let (kind, factor, purchase) = self.kind(event.event);
         let weight = event.weight * factor;
         if weight == 0.0 {
@@ -454,9 +451,11 @@ pub(crate) fn merged(known: Vec<Kept>, newer: &[Kept]) -> Vec<Kept> {
     let n_known = out.len();
     for e in newer {
         let there = e.ds <= end
-            && out[..n_known].iter().rev().take_while(|k| k.ds >= e.ds).any(|k| {
-                (k.ds, k.item, k.purchase) == (e.ds, e.item, e.purchase)
-            });
+            && out[..n_known]
+                .iter()
+                .rev()
+                .take_while(|k| k.ds >= e.ds)
+                .any(|k| (k.ds, k.item, k.purchase) == (e.ds, e.item, e.purchase));
         if !there {
             out.push(*e);
         }
@@ -466,4 +465,149 @@ pub(crate) fn merged(known: Vec<Kept>, newer: &[Kept]) -> Vec<Kept> {
         out.sort_by_key(|e| e.ds);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+    use super::*;
+    use proptest::prelude::*;
+    use tradewind_core::{Ask, EventSettings, FittedRecommender, Interaction, Params, Run};
+
+    fn data(rows: &[(u32, u32, i64, bool)]) -> Interactions {
+        let rows: Vec<(String, String, i64, bool)> =
+            rows.iter().map(|r| (format!("u{}", r.0), format!("i{:02}", r.1), r.2, r.3)).collect();
+        let rows = rows.iter().map(|(u, i, ds, bought)| Interaction {
+            event: if *bought { "purchase" } else { "view" },
+            ..Interaction::plain(u, i, *ds)
+        });
+        Interactions::build(rows, &EventSettings::default()).unwrap()
+    }
+
+    fn fit(name: &str, params: &str, data: &Interactions) -> Box<dyn FittedRecommender> {
+        let params: Params = serde_json::from_str(params).unwrap();
+        (crate::entry(name).unwrap().build)(&params).unwrap().fit(&Run::new(1), data).unwrap()
+    }
+
+    /// All events of `data`, one by one in the order of time.
+    fn stream(live: &Live, data: &Interactions) {
+        let mut events = vec![];
+        for (u, h) in data.histories().enumerate() {
+            (0..h.len()).for_each(|k| events.push((h.ds[k], u as u32, k, h)));
+        }
+        events.sort_by_key(|e| (e.0, e.1, e.2));
+        for (ds, user, k, h) in events {
+            let event = Event {
+                event: &data.events()[usize::from(h.events[k])],
+                ..Event::of(data.users().name(user), "-", ds)
+            };
+            assert_eq!(live.take(&event, h.items[k], |_, _| ()), Taken::Counted);
+        }
+    }
+
+    fn sorted(row: &Row) -> Vec<(u32, f32)> {
+        let mut out: Vec<(u32, f32)> = row.items.iter().copied().zip(row.counts.iter().copied()).collect();
+        out.sort_by_key(|e| e.0);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn counting_on_is_the_same_as_fitting_on_all(
+            rows in prop::collection::vec((0_u32..8, 0_u32..20, 0_i64..60, any::<bool>()), 1..250),
+        ) {
+            let data = data(&rows);
+            let to_table: Vec<u32> = (0..data.items().len() as u32).collect();
+            let settings = LiveSettings {
+                row_max: 20, user_events_max: 1000, popularity_half_life: 10.0, together_gap: 5,
+                ..LiveSettings::default()
+            };
+            let live = Live::new(settings.clone(), data.items().len()).unwrap();
+            stream(&live, &data);
+            let replayed = Live::new(settings, data.items().len()).unwrap();
+            replayed.replay(&data, &to_table, true);
+
+            let transitions = fit("transitions", r#"{"window": 10, "decay": 0.8, "shrink": 1, "target_power": 0}"#, &data);
+            let popular = fit("popularity", r#"{"half_life": 10, "distinct": false}"#, &data);
+            let past = tradewind_core::Past::default();
+            let scores = popular.scores_of(&past, &to_table).unwrap();
+            let end = data.end().unwrap();
+            for item in 0..data.items().len() as u32 {
+                let all = Ask::new(100).with_seen(true);
+                let fitted = transitions.similar_items(&Run::new(1), &[data.items().name(item)], &all).unwrap();
+                let mut fitted: Vec<(u32, f32)> =
+                    fitted.list(0).items.iter().copied().zip(fitted.list(0).scores.iter().copied()).collect();
+                fitted.sort_by_key(|e| e.0);
+                for of in [&live, &replayed] {
+                    let row = of.after(item, Row::clone).unwrap_or_default();
+                    let mut counted = sorted(&row);
+                    counted.iter_mut().for_each(|e| e.1 /= row.total + 1.0);
+                    prop_assert_eq!(counted.len(), fitted.len());
+                    for (a, b) in counted.iter().zip(&fitted) {
+                        prop_assert!(a.0 == b.0 && (a.1 - b.1).abs() < 1e-4 * b.1, "{:?} {:?}", a, b);
+                    }
+                    let count = of.popularity().count(item, end);
+                    prop_assert!((count - f64::from(scores[item as usize])).abs() < 1e-4 * count.max(1e-6));
+                }
+                // Pairs of purchases by their definition.
+                let mut together: BTreeMap<u32, f32> = BTreeMap::new();
+                for h in data.histories() {
+                    let bought = |k: &usize| data.events()[usize::from(h.events[*k])] == "purchase";
+                    for a in (0..h.len()).filter(bought).filter(|k| h.items[*k] == item) {
+                        for b in (0..h.len()).filter(bought).filter(|k| h.items[*k] != item) {
+                            if (h.ds[a] - h.ds[b]).abs() <= 5 {
+                                *together.entry(h.items[b]).or_default() += 1.0;
+                            }
+                        }
+                    }
+                }
+                let together: Vec<(u32, f32)> = together.into_iter().collect();
+                for of in [&live, &replayed] {
+                    prop_assert_eq!(&of.together(item, sorted).unwrap_or_default(), &together);
+                }
+            }
+            for (u, name) in data.users().iter().enumerate() {
+                let kept: Vec<(i64, u32)> = live.user(name).iter().map(|e| (e.ds, e.item)).collect();
+                let h = data.history(u as u32);
+                let truth: Vec<(i64, u32)> = h.ds.iter().copied().zip(h.items.iter().copied()).collect();
+                prop_assert_eq!(kept, truth);
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_counts_once_and_the_window_of_ids_is_bounded() {
+        let live = Live::new(LiveSettings { ids_max: 64, ..LiveSettings::default() }, 5).unwrap();
+        let take = |id: &str| {
+            let event = Event { id: Some(id), ..Event::of("ann", "tea", 5) };
+            live.take(&event, 0, |_, _| ())
+        };
+        assert_eq!((take("a"), take("a"), take("b")), (Taken::Counted, Taken::Duplicate, Taken::Counted));
+        (0..1000).for_each(|k| assert_eq!(take(&format!("n{k}")), Taken::Counted));
+        let remembered: usize = live.seen.shards.iter().map(|s| s.lock().unwrap().1.len()).sum();
+        assert!(remembered <= 64);
+        assert_eq!(take("a"), Taken::Counted, "forgotten by now");
+    }
+
+    #[test]
+    fn known_and_newer_events_count_once() {
+        let kept = |item, ds, known| Kept { item, ds, weight: 1.0, kind: 0, purchase: false, known };
+        let known = vec![kept(1, 1, true), kept(2, 5, true)];
+        let newer = [kept(9, 0, false), kept(2, 5, false), kept(3, 5, false), kept(2, 6, false)];
+        let all: Vec<(i64, u32)> = merged(known, &newer).iter().map(|e| (e.ds, e.item)).collect();
+        assert_eq!(all, [(0, 9), (1, 1), (5, 2), (5, 3), (6, 2)]);
+    }
+
+    #[test]
+    fn a_session_ends_with_a_pause() {
+        let live = Live::new(LiveSettings::default(), 5).unwrap();
+        for ds in [0, 100, 5000, 5100] {
+            let event = Event { user: None, session: Some("s"), ..Event::of("", "tea", ds) };
+            live.take(&event, 0, |_, _| ());
+        }
+        let times = |now| live.session("s", now).iter().map(|e| e.ds).collect::<Vec<_>>();
+        assert_eq!(times(5200), [5000, 5100]);
+        assert!(times(50_000).is_empty());
+    }
 }

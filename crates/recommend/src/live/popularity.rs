@@ -34,7 +34,9 @@ impl Popularity {
 
     /// Counts an event; those that speak against an item do not make it less popular with others.
     pub(crate) fn add(&self, item: u32, weight: f64, ds: i64) {
-        let Some(segment) = self.segments.get(item as usize / SEGMENT).filter(|_| weight > 0.0) else { return };
+        let Some(segment) = self.segments.get(item as usize / SEGMENT).filter(|_| weight > 0.0) else {
+            return;
+        };
         let segment = segment.get_or_init(|| {
             let none = || AtomicU64::new(f64::NEG_INFINITY.to_bits());
             (0..SEGMENT).map(|_| Counter { slow: none(), fast: none() }).collect()
@@ -89,6 +91,8 @@ fn grow(level: &AtomicU64, more: f64) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
     use super::*;
 
     #[test]

@@ -36,7 +36,8 @@ impl Row {
     fn add(&mut self, item: u32, weight: f32, ds: i64, row_max: usize, half_life: f64) {
         let mut weight = weight;
         if half_life > 0.0 && ds != self.ds {
-            let fade = |late: i64, early: i64| (-(late.saturating_sub(early)) as f64 / half_life).exp2() as f32;
+            let fade =
+                |late: i64, early: i64| (-(late.saturating_sub(early)) as f64 / half_life).exp2() as f32;
             if self.items.is_empty() {
                 self.ds = ds;
             } else if ds > self.ds {
@@ -106,6 +107,8 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -89,7 +89,12 @@ impl Rerank<'_> {
         check.require((0.0..=2.0).contains(&self.novelty), "novelty", self.novelty, "0 to 2");
         check.require((0.0..=100.0).contains(&self.freshness), "freshness", self.freshness, "0 to 100");
         let half_life = self.freshness_half_life;
-        check.require(half_life > 0.0 && half_life < 1e15, "freshness_half_life", half_life, "above 0 to 1e15");
+        check.require(
+            half_life > 0.0 && half_life < 1e15,
+            "freshness_half_life",
+            half_life,
+            "above 0 to 1e15",
+        );
         check.require((0.0..=100.0).contains(&self.margin), "margin", self.margin, "0 to 100");
         check.require((1..=1000).contains(&self.pool), "pool", self.pool, "1 to 1000");
         for boost in self.boosts {
@@ -148,8 +153,7 @@ pub(crate) fn pick(
             None => true,
         };
         let short = |i: usize| {
-            candidates[i].group.is_some_and(|g| {
-                let g = g as usize;
+            candidates[i].group.map(|g| g as usize).filter(|g| *g < shares.len()).is_some_and(|g| {
                 // A hair is added, since 0.3 × 10 is not quite 3 in floating point.
                 (of_group[g] as f32) < (shares[g] * length as f32 + 1e-4).floor()
             })
@@ -175,8 +179,8 @@ pub(crate) fn pick(
                 None => of_category.push((c, 1)),
             }
         }
-        if let Some(g) = candidates[next].group {
-            of_group[g as usize] += 1;
+        if let Some(of_group) = candidates[next].group.and_then(|g| of_group.get_mut(g as usize)) {
+            *of_group += 1;
         }
         if length < n {
             gain.picked(next, candidates, &free, &mut alike);
@@ -210,7 +214,9 @@ impl Gain {
     fn new(candidates: &[Pickable], mix: Mix) -> Self {
         match mix {
             Mix::Relevance => Self::Relevance,
-            Mix::Mmr(relevance) => Self::Mmr { relevance, nearest: vec![f32::NEG_INFINITY; candidates.len()] },
+            Mix::Mmr(relevance) => {
+                Self::Mmr { relevance, nearest: vec![f32::NEG_INFINITY; candidates.len()] }
+            }
             Mix::Dpp(theta) => {
                 let theta = theta.min(0.99);
                 let alpha = theta / (2.0 * (1.0 - theta));

@@ -79,7 +79,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { live: LiveSettings::default(), rules: vec![], history_max: 200, n_max: 1000, search_weight: 0.5, replay: true }
+        Self {
+            live: LiveSettings::default(),
+            rules: vec![],
+            history_max: 200,
+            n_max: 1000,
+            search_weight: 0.5,
+            replay: true,
+        }
     }
 }
 
@@ -87,7 +94,12 @@ impl Settings {
     /// All faults of the settings.
     pub fn check(&self) -> Result<()> {
         let mut check = ParamCheck::new();
-        check.require((1..=100_000).contains(&self.history_max), "history_max", self.history_max, "1 to 100000");
+        check.require(
+            (1..=100_000).contains(&self.history_max),
+            "history_max",
+            self.history_max,
+            "1 to 100000",
+        );
         check.require((1..=100_000).contains(&self.n_max), "n_max", self.n_max, "1 to 100000");
         let weight = self.search_weight;
         check.require((0.0..=1.0).contains(&weight), "search_weight", weight, "0 to 1");
@@ -135,13 +147,7 @@ impl Engine {
         let live = Live::new(settings.live.clone(), items.len())?;
         let rules = Rules::default();
         live.replay(serving.model.known(), &serving.to_table, settings.replay);
-        Ok(Self {
-            serving: RwLock::new(Arc::new(serving)),
-            items: RwLock::new(items),
-            rules,
-            live,
-            settings,
-        })
+        Ok(Self { serving: RwLock::new(Arc::new(serving)), items: RwLock::new(items), rules, live, settings })
     }
 
     /// Puts a newly fitted model in the place of the old one: requests under way are answered by the old one, the next

@@ -40,7 +40,9 @@ impl Reason {
     /// The item that is named as the cause.
     pub fn item(&self) -> Option<&str> {
         match self {
-            Self::Bought(i) | Self::Met(i) | Self::Follows(i) | Self::BoughtWith(i) | Self::Like(i) => Some(i),
+            Self::Bought(i) | Self::Met(i) | Self::Follows(i) | Self::BoughtWith(i) | Self::Like(i) => {
+                Some(i)
+            }
             _ => None,
         }
     }

@@ -487,5 +487,80 @@ fn a_cancelled_run_stops() {
     {
         let model = (tradewind_recommend::entry(name).unwrap().build)(&Params::new()).unwrap();
         assert!(model.fit(&run, &data).is_err(), "{name}");
+        // An update that fails changes nothing.
+        let mut fitted = model.fit(&Run::new(1), &data).unwrap();
+        let before = fitted.save().unwrap();
+        assert!(fitted.update(&run, &build(&[(user(900), item(900), 50, 1.0)])).is_err(), "{name}");
+        assert_eq!(fitted.save().unwrap(), before, "{name}");
+    }
+}
+
+#[test]
+fn one_answer_at_a_time_is_the_same_answer() {
+    let data = mixed(10);
+    let n = data.items().len();
+    let half = ItemSet::of(data.items(), |name| name.ends_with(['0', '2', '4', '6', '8']));
+    each(|e| {
+        let fitted = fit(e, &Run::new(5), &data);
+        let run = Run::new(1).with_threads(1);
+        for (u, name) in data.users().iter().enumerate() {
+            let past = Past { user: Some(u as u32), history: data.history(u as u32) };
+            let scores = {
+                let mut out = vec![0.0; n];
+                fitted.scores(&[past], &mut out).unwrap();
+                out
+            };
+            for among in [None, Some(&half)] {
+                let ask = Ask { n: 7, allow_seen: true, among };
+                let lists = fitted.recommend(&run, &[name], &ask).unwrap();
+                let list = lists.list(0);
+                let own: Vec<(u32, f32)> =
+                    list.items.iter().copied().zip(list.scores.iter().copied()).take(list.by_model).collect();
+                assert_eq!(fitted.top_for(&past, 7, among).unwrap(), own, "{}: {name}", e.name);
+                let item = u as u32 % n as u32;
+                let lists = fitted.similar_items(&run, &[data.items().name(item)], &ask).unwrap();
+                let list = lists.list(0);
+                let alike: Vec<(u32, f32)> =
+                    list.items.iter().copied().zip(list.scores.iter().copied()).collect();
+                assert_eq!(fitted.top_similar(item, 7, among).unwrap(), alike, "{}: {item}", e.name);
+            }
+            let asked = [3_u32, 0, n as u32 - 1];
+            let of: Vec<f32> = asked.iter().map(|i| scores[*i as usize]).collect();
+            assert_eq!(fitted.scores_of(&past, &asked).unwrap(), of, "{}", e.name);
+        }
+        let empty = Past::default();
+        if e.name != "popularity" {
+            assert!(
+                fitted.top_for(&empty, 5, None).unwrap().is_empty(),
+                "{}: no history, no opinion",
+                e.name
+            );
+        }
+        assert!(
+            fitted.scores_of(&empty, &[n as u32]).is_err() && fitted.contributions(&empty, &[9999]).is_err()
+        );
+        assert!(fitted.top_similar(n as u32, 3, None).unwrap().is_empty(), "{}", e.name);
+        assert_eq!(fitted.alike(n as u32, 0), None, "{}", e.name);
+    });
+}
+
+#[test]
+fn contributions_add_up_to_the_score() {
+    let data = mixed(11);
+    let items: Vec<u32> = (0..data.items().len() as u32).collect();
+    for name in ["ials", "ease", "item_knn", "rp3beta", "transitions"] {
+        let fitted = fit(tradewind_recommend::entry(name).unwrap(), &Run::new(5), &data);
+        for u in [0_u32, 7, 33] {
+            // Without the user, so that factors are folded in from the history.
+            let past = Past { user: None, history: data.history(u) };
+            let scores = fitted.scores_of(&past, &items).unwrap();
+            let words = fitted.contributions(&past, &items).unwrap();
+            let most = scores.iter().fold(0.0_f32, |m, s| m.max(s.abs()));
+            assert!(most > 0.0, "{name}");
+            for (score, row) in scores.iter().zip(words.chunks_exact(past.history.len())) {
+                let sum: f32 = row.iter().sum();
+                assert!((sum - score).abs() < 2e-3 * most, "{name}: {sum} is not {score}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How rows become interactions.
 
+use proptest::prelude::*;
 use tradewind_core::{Attributes, EventSettings, Interaction, Interactions};
 
 fn row<'a>(user_id: &'a str, item_id: &'a str, ds: i64, event: &'a str, weight: f64) -> Interaction<'a> {
@@ -145,4 +146,43 @@ fn attributes_bring_in_items_and_users_and_stay() {
         (vec![], vec!["kind=leaf"], vec!["kind=clay"], vec!["kind=iron"])
     );
     assert_eq!(data.user_attributes().unwrap().names().len(), 2);
+}
+
+proptest! {
+    #[test]
+    fn appended_rows_stand_as_if_all_had_come_together(
+        rows in prop::collection::vec((0..6, 0..9, 0_i64..8, 0..3, 1_u8..4), 0..80),
+        cut in 0_usize..80,
+    ) {
+        let rows: Vec<(String, String, i64, String, f64)> = rows
+            .into_iter()
+            .map(|(u, i, ds, e, w)| (format!("u{u}"), format!("i{i}"), ds, format!("e{e}"), f64::from(w)))
+            .collect();
+        let keep = EventSettings { drop_duplicates: false, ..EventSettings::default() };
+        let of = |rows: &[(String, String, i64, String, f64)]| {
+            Interactions::build(rows.iter().map(|r| row(&r.0, &r.1, r.2, &r.3, r.4)), &keep).unwrap()
+        };
+        let cut = cut.min(rows.len());
+        let mut got = of(&rows[..cut]);
+        let before = got.clone();
+        got.append(&of(&rows[cut..])).unwrap();
+        let all = of(&rows);
+        prop_assert_eq!(got.len(), all.len());
+        prop_assert!(before.users().iter().zip(got.users().iter()).all(|(a, b)| a == b), "positions stay");
+        for (u, name) in got.users().iter().enumerate() {
+            let told = |data: &Interactions, u: u32| {
+                let h = data.history(u);
+                let at = |k: usize| {
+                    (h.ds[k], data.items().name(h.items[k]).to_owned(), &data.events()[usize::from(h.events[k])],
+                        h.weights[k].to_string())
+                };
+                (0..h.len()).map(|k| { let (a, b, c, d) = at(k); (a, b, c.clone(), d) }).collect::<Vec<_>>()
+            };
+            let (mut own, mut other) = (told(&got, u as u32), told(&all, all.users().find(name).unwrap()));
+            prop_assert!(own.windows(2).all(|w| w[0].0 <= w[1].0), "in the order of time");
+            own.sort();
+            other.sort();
+            prop_assert_eq!(own, other);
+        }
+    }
 }

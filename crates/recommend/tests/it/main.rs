@@ -10,4 +10,5 @@ mod policies;
 mod ranker;
 mod ratings;
 mod reference;
+mod serve;
 mod tune;

@@ -1,9 +1,10 @@
 //! The way of a request: candidates, step after step until the list is full, then weights, mixing and reasons.
 
-use super::diversity::{Pickable, pick};
+mod mixing;
+
 use super::items::{Items, NO_CATEGORY};
-use super::request::{Answer, Request, Shown, Step, Surface};
 use super::reasons::Reason;
+use super::request::{Answer, Request, Shown, Step, Surface};
 use super::rules::quoted;
 use super::{Engine, Serving};
 use crate::live::{Kept, Row, merged};
@@ -185,10 +186,8 @@ impl<'a> Way<'a> {
         } else {
             self.context.iter().for_each(|at| open.remove(*at));
         }
-        let fresh = matches!(
-            self.request.surface,
-            Surface::ForYou | Surface::NextInSession | Surface::CartAddOns
-        );
+        let fresh =
+            matches!(self.request.surface, Surface::ForYou | Surface::NextInSession | Surface::CartAddOns);
         if !filters.allow_seen.unwrap_or(!fresh) {
             if let Some(user) = self.user {
                 let known = self.serving.model.known().history(user).items;
@@ -331,8 +330,7 @@ impl<'a> Way<'a> {
         let open = self.open_in_model();
         let list = self.serving.model.top_for(&taste.past(), self.room(), Some(&open))?;
         let to_table = &self.serving.to_table;
-        let list: Vec<_> =
-            list.into_iter().map(|(m, s)| (to_table[m as usize], s, Cause::History)).collect();
+        let list: Vec<_> = list.into_iter().map(|(m, s)| (to_table[m as usize], s, Cause::History)).collect();
         self.take(Step::Model, list);
         Ok(())
     }
@@ -367,8 +365,11 @@ impl<'a> Way<'a> {
                 for k in 0..row.items.len() {
                     if self.open.contains(row.items[k]) {
                         let often = row.counts[k] - row.over[k];
-                        let cause =
-                            if together { Cause::Together(*source, often) } else { Cause::After(*source, often) };
+                        let cause = if together {
+                            Cause::Together(*source, often)
+                        } else {
+                            Cause::After(*source, often)
+                        };
                         let share = weight * row.counts[k] / (row.total + 1.0);
                         sums.add(row.items[k], share, share, cause);
                     }
@@ -434,7 +435,8 @@ impl<'a> Way<'a> {
             .map(|(k, at)| {
                 let search = 1.0 - k as f32 / n;
                 // An item that the model does not know is moved neither way.
-                let taste = scores.get(at).map_or(search, |s| (s - low) / (high - low).max(f32::MIN_POSITIVE));
+                let taste =
+                    scores.get(at).map_or(search, |s| (s - low) / (high - low).max(f32::MIN_POSITIVE));
                 (*at, (1.0 - weight) * search + weight * taste, Cause::Found)
             })
             .collect();
@@ -530,7 +532,8 @@ impl<'a> Way<'a> {
         }
         self.take(Step::TrendingInCategory, rising.list(Cause::Rising));
         let counts = popular.list(Cause::Popular);
-        let counts: Vec<_> = counts.into_iter().map(|e| (e.0, popularity.count(e.0, now) as f32, e.2)).collect();
+        let counts: Vec<_> =
+            counts.into_iter().map(|e| (e.0, popularity.count(e.0, now) as f32, e.2)).collect();
         self.take(Step::Popular, counts);
         self.take(Step::Newest, newest.list(Cause::New));
         let rest: Vec<_> = open.iter().map(|at| (at, 0.0, Cause::Nothing)).collect();
@@ -555,109 +558,6 @@ impl<'a> Way<'a> {
         of(&mut self.past.iter().chain(&self.session).rev().take(5).map(|e| e.item))
     }
 
-    /// The places of the candidates shown, in order, with their scores.
-    fn order(&self) -> Result<Vec<(usize, f32)>> {
-        let rerank = &self.request.rerank;
-        let n = self.request.n;
-        if !rerank.needs_pool() {
-            return Ok(self.found.iter().enumerate().take(n).map(|(k, c)| (k, c.score)).collect());
-        }
-        let relevance = self.relevance()?;
-        let mut places: Vec<usize> = (0..self.found.len()).collect();
-        places.sort_by(|a, b| relevance[*b].total_cmp(&relevance[*a]).then(a.cmp(b)));
-        let mut groups: Vec<Option<u32>> = vec![None; places.len()];
-        let mut shares = vec![];
-        if let Some(fair) = rerank.fair {
-            for (g, (value, share)) in fair.shares.iter().enumerate() {
-                let of_group = self.engine.rules.set(&group_rule(fair.attribute, value), self.items)?;
-                shares.push(*share);
-                for (group, place) in groups.iter_mut().zip(&places) {
-                    if group.is_none() && of_group.contains(self.found[*place].item) {
-                        *group = Some(g as u32);
-                    }
-                }
-            }
-        }
-        let pickable: Vec<Pickable> = places
-            .iter()
-            .zip(groups)
-            .map(|(place, group)| Pickable {
-                relevance: relevance[*place],
-                category: Some(self.items.category(self.found[*place].item)).filter(|c| *c != NO_CATEGORY),
-                group,
-            })
-            .collect();
-        let alike = |a: usize, b: usize| self.alike(self.found[places[a]].item, self.found[places[b]].item);
-        let picked = pick(&pickable, n, rerank.mix, rerank.category_max, &shares, alike);
-        Ok(picked.into_iter().map(|k| (places[k], relevance[places[k]])).collect())
-    }
-
-    /// The scores on a scale from 0 to 1, each stage in half the room of the stage before, times all factors.
-    fn relevance(&self) -> Result<Vec<f32>> {
-        let rerank = &self.request.rerank;
-        let mut out = vec![0.0; self.found.len()];
-        for stage in 0..self.stages {
-            let of_stage = || self.found.iter().enumerate().filter(move |e| e.1.stage == stage);
-            let (low, high) =
-                of_stage().fold((f32::MAX, f32::MIN), |m, e| (m.0.min(e.1.score), m.1.max(e.1.score)));
-            let top = 0.5_f32.powi(stage as i32);
-            for (k, c) in of_stage() {
-                let part = if high > low { (c.score - low) / (high - low) } else { 1.0 };
-                out[k] = top * (0.5 + 0.5 * part);
-            }
-        }
-        if !rerank.weighs() {
-            return Ok(out);
-        }
-        let now = self.request.now;
-        let popularity = self.engine.live.popularity();
-        let counts: Vec<f64> = self.found.iter().map(|c| popularity.count(c.item, now)).collect();
-        let most = counts.iter().fold(0.0_f64, |m, c| m.max(*c));
-        let margin = |c: &Candidate| self.items.at(c.item).margin.unwrap_or(0.0).max(0.0);
-        let best_margin = self.found.iter().map(margin).fold(0.0_f64, f64::max);
-        for (k, c) in self.found.iter().enumerate() {
-            if rerank.novelty > 0.0 && most > 0.0 {
-                // A thousandth at least, so that what nobody knows is not lifted beyond all else.
-                out[k] *= (counts[k] / most).max(1e-3).powf(-f64::from(rerank.novelty)) as f32;
-            }
-            if let Some(created) = self.items.created(c.item).filter(|_| rerank.freshness > 0.0) {
-                let age = now.saturating_sub(created).max(0) as f64;
-                out[k] *= 1.0 + rerank.freshness * (-age / rerank.freshness_half_life).exp2() as f32;
-            }
-            if best_margin > 0.0 {
-                out[k] *= 1.0 + rerank.margin * (margin(c) / best_margin) as f32;
-            }
-        }
-        for boost in rerank.boosts {
-            let set = self.engine.rules.set(boost.rule, self.items)?;
-            let hit = self.found.iter().zip(&mut out).filter(|(c, _)| set.contains(c.item));
-            hit.for_each(|(_, r)| *r *= boost.factor);
-        }
-        // Back between 0 and 1, so that mixing weighs likeness against the same scale.
-        let top = out.iter().fold(0.0_f32, |m, r| m.max(*r));
-        if top > 1.0 {
-            out.iter_mut().for_each(|r| *r /= top);
-        }
-        Ok(out)
-    }
-
-    /// How alike two items are: as the model says, or by category, tags and attributes.
-    fn alike(&self, a: u32, b: u32) -> f32 {
-        let of_model = self.serving.in_model(a).zip(self.serving.in_model(b));
-        if let Some(alike) = of_model.and_then(|(a, b)| self.serving.model.alike(a, b)) {
-            return alike;
-        }
-        let (category, other) = (self.items.category(a), self.items.category(b));
-        let (a, b) = (self.items.at(a), self.items.at(b));
-        // Each part is a positive semidefinite measure, and so is the mean.
-        let same_category = f32::from(u8::from(category == other && category != NO_CATEGORY));
-        let shared = a.tags.iter().filter(|t| b.tags.contains(t)).count();
-        let tags = shared as f32 / (a.tags.len() + b.tags.len() - shared).max(1) as f32;
-        let shared = a.attributes.iter().filter(|(k, v)| b.attributes.get(*k) == Some(v)).count();
-        let attributes = shared as f32 / (a.attributes.len() + b.attributes.len() - shared).max(1) as f32;
-        (same_category + tags + attributes) / 3.0
-    }
-
     /// The answer with its reasons.
     fn told(&self, order: &[(usize, f32)]) -> Result<Answer> {
         let reasons = if self.request.explain { self.reasons(order)? } else { vec![None; order.len()] };
@@ -678,10 +578,8 @@ impl<'a> Way<'a> {
             .collect();
         let causes = self.causes(&from_history)?;
         let name = |at: u32| self.items.ids().name(at).to_owned();
-        let by_asked = |at: u32| {
-            let asked = !self.request.filters.categories.is_empty() || !self.categories().is_empty();
-            self.items.at(at).category.clone().filter(|_| asked)
-        };
+        // Popular in a category is said only where the list is limited to it.
+        let limited = !self.request.filters.categories.is_empty();
         let popularity = self.engine.live.popularity();
         Ok(order
             .iter()
@@ -702,10 +600,9 @@ impl<'a> Way<'a> {
                     }
                     Cause::Like(source) => Some(Reason::Like(name(source))),
                     Cause::Rising => Some(Reason::Rising(self.items.at(c.item).category.clone())),
-                    Cause::Popular => Some(Reason::Popular(by_asked(c.item).filter(|_| {
-                        // Said of a category only where the list is limited to it.
-                        !self.request.filters.categories.is_empty()
-                    }))),
+                    Cause::Popular => {
+                        Some(Reason::Popular(self.items.at(c.item).category.clone().filter(|_| limited)))
+                    }
                     Cause::New => Some(Reason::New(self.items.at(c.item).category.clone())),
                     Cause::Nothing => None,
                 }
