@@ -20,6 +20,10 @@ models_of() {
 item_knn {}
 user_knn {}
 ials {}
+slim {}
+graph_filter {}
+random_walk {}
+bpr {}
 ease {"regularization":1000}
 hybrid {"held_back":"random","users_max":10000,"models":"ease {\"regularization\":1000},ials,user_knn,transitions {\"backward\":1,\"history\":1000,\"history_decay\":1}"}
 M
@@ -33,6 +37,7 @@ M
     ;;
     beauty_llo|sports_llo|games_llo) cat <<'M'
 item_knn {}
+slim {}
 user_knn {}
 transitions {"backward":0.3}
 hybrid {"models":"item_knn,user_knn,ials,rp3beta"}

@@ -4,7 +4,8 @@
 //!
 //! TRAIN is `user item pos` with tabs and a header, TEST `user item`; OUT gets `user item score`. With `--held` nothing is
 //! read from TEST: a part of TRAIN is held back and the measures on it are printed instead, for choosing parameters.
-//! Several models may be given, each by `--model` and `--params`.
+//! Several models may be given, each by `--model` and `--params`; on the part held back each is compared with the first,
+//! user by user.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
@@ -52,6 +53,7 @@ fn main() -> Answer<()> {
     let data = Interactions::build(rows, &settings)?;
     drop(text);
     let ask = Ask::new(n).with_seen(seen);
+    let mut first: Option<Vec<f64>> = None;
     for (name, params) in &models {
         let model = (tradewind_recommend::entry(name)?.build)(params)?;
         if let Some(held) = &held {
@@ -78,6 +80,22 @@ fn main() -> Answer<()> {
                 told.at[1].recall.mean,
                 at.coverage,
             );
+            match &first {
+                Some(first) => {
+                    let p = evaluate::paired(&run, &told.ndcg_by_user, first, 2000)?;
+                    println!(
+                        "  beside the first: {:+.5}, 95 % from {:+.5} to {:+.5}, p {:.2e} (bootstrap {:+.5} to {:+.5}, p {:.4})",
+                        p.difference,
+                        p.interval.0,
+                        p.interval.1,
+                        p.p_value,
+                        p.bootstrap_interval.0,
+                        p.bootstrap_interval.1,
+                        p.bootstrap_p_value
+                    );
+                }
+                None => first = Some(told.ndcg_by_user.clone()),
+            }
             if std::env::var_os("STATE").is_some() {
                 println!("  {}", weights(&fitted.save()?));
             }

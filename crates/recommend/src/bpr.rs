@@ -33,13 +33,13 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "learning_rate",
             kind: ParamKind::Number { min: 1e-6, max: 1.0 },
-            default: "0.05",
+            default: "0.02",
             summary: "Length of the steps.",
         },
         ParamSpec {
             name: "regularization",
             kind: ParamKind::Number { min: 0.0, max: 10.0 },
-            default: "0.01",
+            default: "0.02",
             summary: "Penalty on the squares of all numbers.",
         },
         ParamSpec {
@@ -78,7 +78,7 @@ pub struct Bpr {
 
 impl Default for Bpr {
     fn default() -> Self {
-        Self { factors: 64, learning_rate: 0.05, regularization: 0.01, negatives: 4, iterations: 30 }
+        Self { factors: 64, learning_rate: 0.02, regularization: 0.02, negatives: 4, iterations: 30 }
     }
 }
 

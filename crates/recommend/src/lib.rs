@@ -24,18 +24,21 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `ials`, `ease` | taste: what goes with the whole history |
+//! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `random_walk`, `graph_filter`, `ials`, `bpr`, `ease`, `slim` | taste: what goes with the whole history |
+//! | `svdpp` | ratings: what somebody would give |
 //! | `transitions`, `slit`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
 //! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
 //! | `hybrid`, `ranker` | several of them, weighted on events held back, or put in order by trees learnt there |
-//! | `similarity`, `gram`, `wide`, `top` | how alike rows are, sums of products, hot loops, the best of many scores |
+//! | `bandit` | what to show when showing is also the way to learn (a policy, not in the catalogue) |
+//! | `tune` | the parameters of any method, by search on events held back |
+//! | `similarity`, `gram`, `spectral`, `wide`, `top` | how alike rows are, sums of products, leading directions, hot loops, the best of many scores |
 //! | `fitted` | what all methods share |
 //! | `serve` | one answer now: candidates, filters, rules, mixing, reasons |
 //! | `live` | what events change at once: histories, sessions, pairs, popularity |
 //! | `search` | the exact best of many vectors |
-//! | `evaluate` | splits and measures |
+//! | `evaluate` | splits, measures, comparison of methods, estimates from logs |
 //!
 //! What this crate refuses to do: read files, clocks or the network; show what a filter excludes; fail because a user
 //! is unknown or has no history (the answer then says that it is not the model's).

@@ -34,13 +34,13 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "l1",
             kind: ParamKind::Number { min: 0.0, max: 1e9 },
-            default: "2",
+            default: "0.5",
             summary: "Penalty on the sizes of the links: the larger, the fewer there are.",
         },
         ParamSpec {
             name: "l2",
             kind: ParamKind::Number { min: 0.0, max: 1e9 },
-            default: "100",
+            default: "50",
             summary: "Penalty on the squares of the links.",
         },
         ParamSpec {
@@ -80,7 +80,7 @@ pub struct Slim {
 
 impl Default for Slim {
     fn default() -> Self {
-        Self { l1: 2.0, l2: 100.0, candidates: 200, iterations: 50, items_max: 20_000 }
+        Self { l1: 0.5, l2: 50.0, candidates: 200, iterations: 50, items_max: 20_000 }
     }
 }
 

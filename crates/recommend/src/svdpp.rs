@@ -386,9 +386,9 @@ mod tests {
             weight: 1.0 + f64::from(i * 7 % 5),
             ..Interaction::plain("u", &names[i as usize], i64::from(i))
         });
-        let data = Interactions::build(rows, &EventSettings::default()).unwrap();
+        let data = Interactions::build(rows, &EventSettings::default()).expect("plain rows");
         let params = SvdPp { learning_rate: 0.05, regularization: 0.1, iterations: 1, factors: 5 };
-        let start = params.fit(&Run::new(3), &data).unwrap();
+        let start = params.fit(&Run::new(3), &data).expect("not cancelled");
         let history = data.history(0);
         let mut fast = start.clone();
         let mut own = fast.own(Some(0), history);

@@ -16,7 +16,7 @@
 //! let rows = rows.iter().map(|(u, i)| Interaction::plain(u, i, 0));
 //! let data = Interactions::build(rows, &EventSettings::default()).unwrap();
 //! let entry = tradewind_recommend::entry("item_knn").unwrap();
-//! let mut tuning = Tuning::new("k=logint(1,50) shrink=float(0,30)".parse().unwrap());
+//! let mut tuning = Tuning::new("k=logint(1,200) shrink=float(0,30)".parse().unwrap());
 //! tuning.search.n_trials = 8;
 //! let found = tune(&Run::new(1), entry, &data, &tuning, &MemoryStore::default(), &|| false).unwrap();
 //! assert!(found.ndcg >= found.ndcg_of_defaults.unwrap());
@@ -190,7 +190,7 @@ fn default_of(spec: &ParamSpec) -> Option<serde_json::Value> {
 }
 
 /// Parameters that bound time and memory and are no matter of taste, so that a space does not hold them.
-const BOUNDS: [&str; 5] = ["items_max", "users_max", "iterations", "steps", "tolerance"];
+const BOUNDS: [&str; 4] = ["items_max", "users_max", "iterations", "steps"];
 /// How far a space goes from the default, down and up.
 const REACH: f64 = 8.0;
 

@@ -28,8 +28,10 @@ fn world() -> (Interactions, Vec<Rating>) {
 }
 
 fn fit(data: &Interactions) -> Box<dyn FittedRecommender> {
-    let params: Params =
-        serde_json::from_value(json!({"factors": 4, "iterations": 100, "learning_rate": 0.02, "regularization": 0.05})).unwrap();
+    let params: Params = serde_json::from_value(
+        json!({"factors": 4, "iterations": 100, "learning_rate": 0.02, "regularization": 0.05}),
+    )
+    .unwrap();
     let model = (tradewind_recommend::entry("svdpp").unwrap().build)(&params).unwrap();
     model.fit(&Run::new(1), data).unwrap()
 }
