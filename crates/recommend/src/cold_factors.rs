@@ -287,7 +287,7 @@ impl Model for ColdFactors {
     fn restore(&self, learnt: &mut Placed, known: &Interactions) -> Result<()> {
         self.ials().restore(&mut learnt.factors, known)?;
         self.content().restore(&mut learnt.content, known)?;
-        if learnt.map.len() % learnt.factors.width() != 0 {
+        if !learnt.map.len().is_multiple_of(learnt.factors.width()) {
             return Err(Error::Invalid("a saved map does not fit its factors".into()));
         }
         learnt.place(known);
