@@ -38,6 +38,7 @@ pub mod normal;
 mod optimize;
 pub mod regression;
 pub mod relations;
+pub mod scenarios;
 pub mod seasonality;
 pub mod trend;
 
