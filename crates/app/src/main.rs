@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&mut context, &args),
         Command::Trends(args) => commands::trends::run(&mut context, &args),
         Command::Forecast(args) => commands::forecast::run(&mut context, &args),
+        Command::Recommend(args) => commands::recommend::run(&mut context, &args),
         Command::Learn(args) => commands::learn::run(&mut context, &args),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Models(args) => commands::models::run(&context, &args),

@@ -64,6 +64,7 @@ pub use rejects::{ReasonCount, Reject, RejectLimit, RejectWriter};
 pub use source::{BATCH_ROWS_MAX, RawBatch, RawFault, ReadSettings, Reason, Source};
 pub use table_file::{
     MISSING_TEXT, TableOptions, TypedColumn, TypedTable, TypedValues, read_table, read_table_input,
+    table_columns,
 };
 
 /// A way to read a kind of source.

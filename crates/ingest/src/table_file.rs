@@ -93,6 +93,15 @@ pub fn read_table(run: &Run, path: &Path, options: &TableOptions) -> Result<Type
     read_table_input(run, &Input::File(path.to_owned()), options)
 }
 
+/// The names of a file's columns, as [`read_table`] finds them: to know which of them to name in
+/// [`TableOptions::text`].
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn table_columns(path: &Path, settings: &ReadSettings) -> Result<Vec<String>> {
+    Ok(open_source(&Input::File(path.to_owned()), settings)?.columns().to_vec())
+}
+
 /// As [`read_table`], from an input that need not be a file.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use tradewind_core::{Direction, Error, Forecast, Freq, Result, Stamp, Trend};
 use tradewind_forecast::anomalies::Anomaly;
 use tradewind_forecast::global::{ExplainedStep, Link};
 use tradewind_forecast::relations::{Relations, Source};
+use tradewind_forecast::scenarios::Scenarios;
 
 /// Stamps as a column: dates for days and longer, times for hours and minutes, whole numbers for counted steps.
 fn stamps(freq: Freq, values: Vec<Stamp>) -> ArrayRef {
@@ -76,6 +77,20 @@ pub fn forecast_table(forecasts: &[Forecast]) -> Result<RecordBatch> {
         columns.push((quantile_column(level), floats(values)));
     }
     batch(columns)
+}
+
+/// Scenario paths of a forecast as rows `unique_id, model, path, ds, y`.
+pub fn scenario_table(f: &Forecast, paths: &Scenarios) -> Result<RecordBatch> {
+    let (n, h) = (paths.n_paths(), f.horizon());
+    let rows = || (0..f.len()).flat_map(move |i| (0..n).flat_map(move |p| (0..h).map(move |k| (i, p, k))));
+    let numbers: Int64Array = rows().map(|(_, p, _)| p as i64).collect();
+    batch(vec![
+        ("unique_id".to_owned(), texts(rows().map(|(i, _, _)| &f.ids()[i]))),
+        ("model".to_owned(), texts(rows().map(|_| f.model()))),
+        ("path".to_owned(), Arc::new(numbers)),
+        ("ds".to_owned(), stamps(f.freq(), rows().map(|(i, _, k)| f.ds(i, k)).collect())),
+        ("y".to_owned(), floats(rows().map(|(i, p, k)| f64::from(paths.path(i, p)[k])))),
+    ])
 }
 
 /// Features told of each step.

@@ -37,7 +37,9 @@ pub mod hierarchies;
 pub mod import;
 pub mod large;
 pub mod learning;
+mod model_folder;
 pub mod overrides;
+pub mod recommending;
 pub mod trends;
 pub mod what_if;
 mod word_panel;
@@ -48,6 +50,7 @@ pub use tradewind_core as core;
 pub use tradewind_forecast as forecast;
 pub use tradewind_ingest as ingest;
 pub use tradewind_learn as learn;
+pub use tradewind_recommend as recommend;
 pub use tradewind_text as text;
 pub use tradewind_warehouse as warehouse;
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub clean: CleanSettings,
     /// What counts as a trend.
     pub trend: TrendSettings,
+    /// What events count when recommendations are learnt.
+    pub recommend: RecommendSettings,
     /// How work is run.
     pub run: RunSettings,
     /// How data are kept.
@@ -85,6 +87,29 @@ pub struct TrendSettings {
     pub threshold: f64,
     /// The share of outcomes intervals hold, 0.5 to 0.99.
     pub level: f64,
+}
+
+/// What events count when recommendations are learnt. 0 leaves a kind out, below zero speaks against the item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecommendSettings {
+    /// A product looked at.
+    pub view: f64,
+    /// A product clicked in a list.
+    pub click: f64,
+    /// A product put into the cart.
+    pub cart: f64,
+    /// A product bought.
+    pub purchase: f64,
+    /// A product rated with five stars; fewer count less, below two and a half against it.
+    pub rating: f64,
+    /// A product sent back.
+    #[serde(rename = "return")]
+    pub returned: f64,
+    /// Days after which an event counts half; 0: age does not matter.
+    pub half_life_days: f64,
+    /// Visitors with more events than this are taken for robots; 0: none is.
+    pub user_events_max: usize,
 }
 
 /// How work is run.
@@ -141,6 +166,14 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("trend", "horizon", Whole(1, 366)),
     ("trend", "threshold", Number(0.01, 10.0)),
     ("trend", "level", Number(0.5, 0.99)),
+    ("recommend", "view", Number(-1000.0, 1000.0)),
+    ("recommend", "click", Number(-1000.0, 1000.0)),
+    ("recommend", "cart", Number(-1000.0, 1000.0)),
+    ("recommend", "purchase", Number(-1000.0, 1000.0)),
+    ("recommend", "rating", Number(-1000.0, 1000.0)),
+    ("recommend", "return", Number(-1000.0, 1000.0)),
+    ("recommend", "half_life_days", Number(0.0, 100_000.0)),
+    ("recommend", "user_events_max", Whole(0, 1_000_000_000)),
     ("run", "threads", Whole(0, 1024)),
     ("run", "seed", Whole(0, i64::MAX)),
     ("storage", "memory_mib", Whole(64, 1_048_576)),

@@ -6,9 +6,9 @@ use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::Tone;
 use serde_json::{Value, json};
-use tradewind::core::{ForecasterEntry, ParamKind, ParamSpec};
+use tradewind::core::{ForecasterEntry, ParamKind, ParamSpec, RecommenderEntry};
 use tradewind::learn::LearnerEntry;
-use tradewind::{Result, forecast, ingest, learn};
+use tradewind::{Result, forecast, ingest, learn, recommend};
 
 pub(crate) fn run(context: &Context, args: &ModelsArgs) -> Result<Exit> {
     if args.presets {
@@ -26,6 +26,15 @@ pub(crate) fn run(context: &Context, args: &ModelsArgs) -> Result<Exit> {
             let tasks = e.tasks.iter().map(|t| t.word()).collect::<Vec<_>>().join(", ");
             show(context, [e.name, e.summary, e.summary_zh, e.source], e.params, args.name.is_some(), &tasks);
         }
+    } else if args.recommend {
+        let entries: Vec<&RecommenderEntry> = match &args.name {
+            Some(name) => vec![recommend::entry(name)?],
+            None => recommend::CATALOG.iter().collect(),
+        };
+        for e in entries {
+            told.push(recommender(e));
+            show(context, [e.name, e.summary, e.summary_zh, e.source], e.params, args.name.is_some(), "");
+        }
     } else {
         let entries: Vec<&ForecasterEntry> = match &args.name {
             Some(name) => vec![forecast::entry(name)?],
@@ -39,15 +48,14 @@ pub(crate) fn run(context: &Context, args: &ModelsArgs) -> Result<Exit> {
     let p = &context.printer;
     p.json(&told);
     if args.name.is_none() {
-        p.note(match args.learn {
-            true => p.lang.pick(
-                "use: tradewind learn fit --model NAME -p PARAMETER=VALUE",
-                "用法：tradewind learn fit --model 名称 -p 参数=值",
-            ),
-            false => p.lang.pick(
-                "use: tradewind forecast --model NAME -p PARAMETER=VALUE",
-                "用法：tradewind forecast --model 名称 -p 参数=值",
-            ),
+        let command = match (args.learn, args.recommend) {
+            (true, _) => "learn fit",
+            (_, true) => "recommend fit",
+            _ => "forecast",
+        };
+        p.note(match p.lang {
+            Lang::En => format!("use: tradewind {command} --model NAME -p PARAMETER=VALUE"),
+            Lang::Zh => format!("用法：tradewind {command} --model 名称 -p 参数=值"),
         });
     }
     Ok(Exit::Success)
@@ -99,6 +107,14 @@ fn learner(e: &LearnerEntry) -> Value {
             "missing": e.bears.missing, "categories": e.bears.categories, "any_scale": e.bears.any_scale,
             "weights": e.bears.weights, "negative": e.bears.negative,
         },
+    })
+}
+
+/// A recommender for machines.
+fn recommender(e: &RecommenderEntry) -> Value {
+    json!({
+        "name": e.name, "summary": e.summary, "summary_zh": e.summary_zh, "source": e.source,
+        "params": parameters(e.params), "ordered": e.ordered,
     })
 }
 

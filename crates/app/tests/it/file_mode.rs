@@ -234,3 +234,31 @@ fn prices_are_forecast_with_the_likeliest_one() {
     assert!(json[0]["series"][0]["steps"][0]["mode"].is_number());
     assert!(ok(d, &asked).contains("likeliest"));
 }
+
+#[test]
+fn futures_of_a_series_have_the_quantiles_of_its_forecast() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("sales.csv"), series_csv(2, 200)).unwrap();
+    let args = ["forecast", "--input", "sales.csv", "--freq", "D", "--horizon", "7", "--model", "theta"];
+    ok(d, &[&args[..], &["--scenarios", "paths.csv", "--paths", "50", "--output", "out.csv"]].concat());
+    let paths = std::fs::read_to_string(d.join("paths.csv")).unwrap();
+    let mut lines = paths.lines();
+    assert_eq!(lines.next(), Some("unique_id,model,path,ds,y"));
+    let rows: Vec<Vec<&str>> = lines.map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 2 * 50 * 7);
+    let out = std::fs::read_to_string(d.join("out.csv")).unwrap();
+    let names: Vec<&str> = out.lines().next().unwrap().split(',').collect();
+    let q90 = names.iter().position(|n| *n == "q90").unwrap();
+    for line in out.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let above = rows
+            .iter()
+            .filter(|r| r[0] == cells[0] && r[3] == cells[1])
+            .filter(|r| r[4].parse::<f64>().unwrap() > cells[q90].parse::<f64>().unwrap() + 1e-4)
+            .count();
+        assert_eq!(above, 5, "{line}");
+    }
+    fails(d, 1, &[&args[..], &["--scenarios", "paths.csv", "--paths", "1"]].concat());
+    fails(d, 1, &[&args[..], &["--scenarios", "paths.doc"]].concat());
+}

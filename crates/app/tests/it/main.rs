@@ -9,6 +9,7 @@ mod file_mode;
 mod learn;
 mod manners;
 mod planning;
+mod recommend;
 mod reference;
 mod relations;
 mod shop;

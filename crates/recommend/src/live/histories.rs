@@ -355,7 +355,8 @@ mod tests {
                 order.push(*user);
                 let (users, room) = all.size();
                 prop_assert!(users <= users_max && room <= blocks.max(5) * BLOCK);
-                prop_assert_eq!(all.of(&format!("u{user}")).last().copied(), Some(kept(*item, k as i64)));
+                let newest = all.of(&format!("u{user}")).last().copied();
+                prop_assert_eq!(newest, Some(kept(*item, k as i64)));
                 // Those remembered are the most recent ones.
                 for (place, u) in order.iter().rev().enumerate() {
                     prop_assert_eq!(!all.of(&format!("u{u}")).is_empty(), place < users);

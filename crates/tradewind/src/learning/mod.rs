@@ -12,6 +12,7 @@ mod target;
 mod tuning;
 
 pub use explain::{Calibration, Explanation, Importance, ImportanceKind, PreparedColumn, explain};
+pub(crate) use read::read_query_if_any;
 pub use read::{read_frame, read_query};
 pub use target::Target;
 pub use tuning::{AutoRequest, TrialFile, TuneRequest, Tuned, fit_auto, tune};

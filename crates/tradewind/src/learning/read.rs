@@ -43,10 +43,17 @@ pub fn read_frame(run: &Run, path: &Path, options: &TableOptions) -> Result<Fram
 /// # Errors
 /// A query that is none, or a column type that is neither number, text nor time.
 pub fn read_query(shop: &Shop, sql: &str) -> Result<Frame> {
+    read_query_if_any(shop, sql)?
+        .ok_or_else(|| Error::asked("the query gives no rows", "look at the tables with `tradewind check`"))
+}
+
+/// As [`read_query`], with nothing where the query gives no rows.
+///
+/// # Errors
+/// As [`read_query`].
+pub(crate) fn read_query_if_any(shop: &Shop, sql: &str) -> Result<Option<Frame>> {
     let batches = shop.sql(sql)?;
-    let Some(first) = batches.first() else {
-        return Err(Error::asked("the query gives no rows", "look at the tables with `tradewind check`"));
-    };
+    let Some(first) = batches.iter().find(|b| b.num_rows() > 0) else { return Ok(None) };
     let schema = first.schema();
     let columns = (0..schema.fields().len())
         .map(|j| {
@@ -55,7 +62,7 @@ pub fn read_query(shop: &Shop, sql: &str) -> Result<Frame> {
             Ok((name, values))
         })
         .collect::<Result<_>>()?;
-    Ok(Frame::new(columns)?)
+    Ok(Some(Frame::new(columns)?))
 }
 
 fn frame_column(name: &str, batches: &[RecordBatch], j: usize) -> Result<Column> {

@@ -125,6 +125,11 @@ impl Default for CleanSettings {
 }
 
 impl CleanSettings {
+    /// Whether an id names a product, and no postage, charge or correction (`exclude_products`).
+    pub fn is_product(&self, id: &str) -> bool {
+        !self.exclude_products.iter().any(|p| super::lines::matches(p, id))
+    }
+
     /// Names every value that is out of its range.
     ///
     /// # Errors

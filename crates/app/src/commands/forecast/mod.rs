@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tradewind::core::Params;
 use tradewind::forecast::Options;
+use tradewind::forecast::scenarios::{self, ScenarioSettings};
 use tradewind::large::Job;
 use tradewind::warehouse::Override;
 use tradewind::{Error, Forecast, Panel, Result, answers, forecasts, warehouse};
@@ -37,6 +38,9 @@ pub(crate) fn run(context: &mut Context, args: &ForecastArgs) -> Result<Exit> {
         return Err(Error::asked("only forecasts of `global` can be explained", "give --model global"));
     }
     let coverages: Vec<f64> = args.level.iter().map(|l| coverage(*l)).collect::<Result<_>>()?;
+    if let Some(path) = &args.scenarios {
+        warehouse::files::check_ending(path)?;
+    }
     if let Some(levels) = &args.hierarchy {
         return hierarchy::run(context, args, &levels.parse()?, &coverages);
     }
@@ -46,7 +50,12 @@ pub(crate) fn run(context: &mut Context, args: &ForecastArgs) -> Result<Exit> {
     let panel = panel(context, &args.what)?;
     let params = params(&args.what.params)?;
     let models = models(&args.what);
-    let options = Options::new(args.what.horizon.into(), &coverages);
+    // Paths need more quantiles than people ask for.
+    let wanted: Vec<f64> = match &args.scenarios {
+        Some(_) => coverages.iter().chain(scenarios::COVERAGES).copied().collect(),
+        None => coverages.clone(),
+    };
+    let options = Options::new(args.what.horizon.into(), &wanted);
     let said = overrides::of_shop(context, &args.what)?;
     let (all, planner) =
         answer(context, &panel, &models, &params, &options, &said, args.what.file.output.as_deref())?;
@@ -56,10 +65,35 @@ pub(crate) fn run(context: &mut Context, args: &ForecastArgs) -> Result<Exit> {
         let p = &context.printer;
         p.note(format!("{} {}", p.lang.pick("wrote", "已写出"), path.display()));
     }
+    if let Some(path) = &args.scenarios {
+        write_scenarios(context, args, &panel, &params, &all, path)?;
+    }
     if args.what.file.output.is_none() || context.printer.json {
         show(context, &all, planner.as_deref(), &coverages);
     }
     Ok(Exit::Success)
+}
+
+fn write_scenarios(
+    context: &Context,
+    args: &ForecastArgs,
+    panel: &Panel,
+    params: &Params,
+    all: &[Forecast],
+    path: &Path,
+) -> Result<()> {
+    let said = params.get("season_length").and_then(Value::as_u64).map(|s| s as usize);
+    let season_length = said.unwrap_or_else(|| panel.freq().season_length()).max(1);
+    let settings = ScenarioSettings { n_paths: args.paths, season_length };
+    let mut tables = Vec::with_capacity(all.len());
+    for f in all {
+        let paths = scenarios::scenarios(&context.run, panel, f, &settings)?;
+        tables.push(answers::scenario_table(f, &paths)?);
+    }
+    warehouse::files::write_table(path, &tables)?;
+    let p = &context.printer;
+    p.note(format!("{} {}", p.lang.pick("wrote", "已写出"), path.display()));
+    Ok(())
 }
 
 /// The models asked for; without a word, prices are forecast by the model of prices.

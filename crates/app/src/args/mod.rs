@@ -1,5 +1,7 @@
 //! What can be typed. Parsing has no side effects; each command's own file does the work.
 
+pub(crate) mod recommend;
+
 use crate::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Trends(TrendsArgs),
     /// Forecast units, revenue or price with intervals
     Forecast(ForecastArgs),
+    /// Say what to show to whom: fit, answer, evaluate, explain; or a file in, lists out
+    Recommend(recommend::RecommendArgs),
     /// Learn from any table: fit, tune, predict, evaluate, explain
     Learn(LearnArgs),
     /// Make a simulated shop and run the main job on it
@@ -264,6 +268,13 @@ pub(crate) struct ForecastArgs {
     /// With --model global: write what each feature adds to each step of each series (.parquet, .csv or .jsonl)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) explain: Option<PathBuf>,
+    /// Write whole futures of each series, for simulations of stock (.parquet, .csv or .jsonl): at every step they have the
+    /// quantiles of the forecast, across steps they go together as past errors did
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["set", "hierarchy"])]
+    pub(crate) scenarios: Option<PathBuf>,
+    /// Futures of each series with --scenarios
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "scenarios")]
+    pub(crate) paths: usize,
     /// Also forecast what the series add up to, as category/product,store: a / goes down, a comma begins another branch
     #[arg(long, value_name = "LEVELS", conflicts_with = "set")]
     pub(crate) hierarchy: Option<String>,
@@ -661,11 +672,14 @@ pub(crate) struct ModelsArgs {
     /// One model only
     pub(crate) name: Option<String>,
     /// List the presets of `tradewind import` instead
-    #[arg(long, conflicts_with = "learn")]
+    #[arg(long, conflicts_with_all = ["learn", "recommend"])]
     pub(crate) presets: bool,
     /// List the estimators of `tradewind learn` instead
-    #[arg(long)]
+    #[arg(long, conflicts_with = "recommend")]
     pub(crate) learn: bool,
+    /// List the recommenders of `tradewind recommend` instead
+    #[arg(long)]
+    pub(crate) recommend: bool,
 }
 
 #[cfg(test)]
