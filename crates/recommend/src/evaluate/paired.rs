@@ -66,14 +66,12 @@ pub fn paired(run: &Run, a: &[f64], b: &[f64], draws: usize) -> Result<Paired> {
         (false, true) => 1.0,
         (false, false) => 0.0,
     };
-    let mut means = (0..draws)
-        .into_par_iter()
-        .map(|draw| {
-            run.check()?;
-            let mut rng = run.rng(BOOTSTRAP.wrapping_add(draw as u64));
-            Ok((0..d.len()).map(|_| d[rng.random_range(0..d.len())]).sum::<f64>() / n)
-        })
-        .collect::<Result<Vec<f64>>>()?;
+    let draw = |draw: usize| {
+        run.check()?;
+        let mut rng = run.rng(BOOTSTRAP.wrapping_add(draw as u64));
+        Ok((0..d.len()).map(|_| d[rng.random_range(0..d.len())]).sum::<f64>() / n)
+    };
+    let mut means = run.install(|| (0..draws).into_par_iter().map(draw).collect::<Result<Vec<f64>>>())?;
     means.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| means[((draws as f64 * share) as usize).min(draws - 1)];
     // Under no difference the draws scatter about 0 as they now do about the mean.
