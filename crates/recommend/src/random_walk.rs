@@ -5,14 +5,14 @@
 //! weights: PageRank that starts anew at one's own items (Page et al. 1999; for users and items, Gori & Pucci, *ItemRank*,
 //! IJCAI 2007). `score_i = p_i / d_i^popularity_power`, with `d_i` the item's sum of weights.
 //!
-//! `p` is found by forward pushes (Andersen, Chung & Lang, *Local graph partitioning using PageRank vectors*, FOCS 2006):
-//! while a vertex has a residual above its number of edges × `t`, a share `restart` of it becomes `p` and the rest goes to
-//! the neighbours. `t = tolerance × (1 − restart) / |edges|`: with a `tolerance` of 1 only vertices are followed that the
-//! walk reaches more often than it would reach them by chance. So the walk keeps to those who are near, which ranks better
-//! than the whole graph does, and costs less: the work is bounded by `1 / (t × restart)` edges. With a small `tolerance`
-//! `p` is exact. The defaults suit dense data; where histories are short, a `popularity_power` of 0.2 and less is better, and
-//! other methods are better still. Vertices are pushed in rounds in the order of their positions, so that sums have one
-//! order.
+//! `p` is found by forward pushes (Andersen, Chung & Lang, *Local graph partitioning using PageRank vectors*, FOCS
+//! 2006): while a vertex has a residual above its number of edges × `t`, a share `restart` of it becomes `p` and the
+//! rest goes to the neighbours. `t = tolerance × (1 − restart) / |edges|`: with a `tolerance` of 1 only vertices are
+//! followed that the walk reaches more often than it would reach them by chance. So the walk keeps to those who are
+//! near, which ranks better than the whole graph does, and costs less: the work is bounded by `1 / (t × restart)`
+//! edges. With a small `tolerance` `p` is exact. The defaults suit dense data; where histories are short, a
+//! `popularity_power` of 0.2 and less is better, and other methods are better still. Vertices are pushed in rounds in
+//! the order of their positions, so that sums have one order.
 
 use crate::fitted::{Learnt, Model, build, load};
 use crate::ials::as_row;
