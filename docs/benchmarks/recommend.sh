@@ -33,6 +33,7 @@ ease {}
 transitions {}
 slit {}
 hybrid {"models":"transitions,slit,ease,ials,item_knn"}
+ranker {"candidates":50,"models":"transitions,slit,ease,ials,item_knn"}
 M
     ;;
     beauty_llo|sports_llo|games_llo) cat <<'M'
@@ -42,6 +43,7 @@ user_knn {}
 transitions {"backward":0.3}
 hybrid {"models":"item_knn,user_knn,ials,rp3beta"}
 hybrid {"models":"item_knn,user_knn,ials,transitions {\"backward\":0.3}"}
+ranker {"models":"item_knn,user_knn,ials,transitions {\"backward\":0.3}"}
 M
     ;;
     taobao_buy) cat <<'M'

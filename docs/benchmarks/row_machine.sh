@@ -17,7 +17,7 @@ for name in ["validation", "test"]:
 P
 test=$OUT/test.tsv
 [ -z "${DEV:-}" ] || test=-
-[ $# -gt 0 ] || set -- '{}'
+[ $# -gt 0 ] || set -- '{"factors":32,"epochs":15,"learning_rate":0.2,"regularization":0.01}'
 for params in "$@"; do
   "${CARGO_TARGET_DIR:-target}/release/examples/row_machine" "$OUT/validation.tsv" "$test" "$params"
 done

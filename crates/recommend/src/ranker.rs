@@ -61,7 +61,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "candidates",
             kind: ParamKind::Integer { min: 1, max: 10_000 },
-            default: "50",
+            default: "30",
             summary: "Best items of each model that are put in order.",
         },
         ParamSpec {
@@ -73,7 +73,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         ParamSpec {
             name: "users_max",
             kind: ParamKind::Integer { min: 1, max: 1_000_000 },
-            default: "8000",
+            default: "30000",
             summary: "Users on whom the order is learnt, drawn at random where there are more.",
         },
     ],
@@ -106,9 +106,9 @@ impl Default for Ranker {
             models: "default".into(),
             held_back: HeldBack::Auto,
             repeats: false,
-            candidates: 50,
+            candidates: 30,
             rounds: 200,
-            users_max: 8000,
+            users_max: 30_000,
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Block {
     moved: Vec<f32>,
 }
 
+/// The longest step of a feature: a large one must not lead further away than vectors are long.
+const STEP_MAX: f32 = 1.0;
+
 /// How steps are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -44,6 +47,11 @@ impl Block {
         self.moved.resize(n, 0.0);
     }
 
+    /// Whether all weights and vectors are still numbers.
+    pub(super) fn is_finite(&self) -> bool {
+        self.vectors.iter().chain(&self.weights).all(|v| v.is_finite())
+    }
+
     pub(super) fn fits(&self, n: usize, width: usize) -> bool {
         self.width == width && [self.weights.len(), self.moved.len(), self.vectors.len() / width] == [n; 3]
     }
@@ -57,10 +65,13 @@ impl Block {
         let length = of_weight * of_weight + dot(of_vector, of_vector);
         self.moved[f] += length / (self.width + 1) as f32;
         let stride = pace.learning_rate / (self.moved[f] + 1e-8).sqrt();
-        self.weights[f] -= stride * (of_weight + pace.regularization * self.weights[f]);
+        let shorter = (STEP_MAX / (stride * length.sqrt()).max(STEP_MAX)) * stride;
+        // The penalty is taken at the new place, so that no size of it throws a vector over the other side.
+        let kept = 1.0 / (1.0 + stride * pace.regularization);
+        self.weights[f] = (self.weights[f] - shorter * of_weight) * kept;
         let vector = &mut self.vectors[f * self.width..(f + 1) * self.width];
         for (v, slope) in vector.iter_mut().zip(of_vector) {
-            *v -= stride * (slope + pace.regularization * *v);
+            *v = (*v - shorter * slope) * kept;
         }
     }
 }
@@ -109,7 +120,7 @@ pub struct RowMachine {
 
 impl Default for RowMachine {
     fn default() -> Self {
-        Self { factors: 16, epochs: 20, learning_rate: 0.1, regularization: 1e-4 }
+        Self { factors: 16, epochs: 15, learning_rate: 0.1, regularization: 0.003 }
     }
 }
 
@@ -127,7 +138,7 @@ impl RowMachine {
         check.require((1..=2048).contains(&self.factors), "factors", self.factors, "1 to 2048");
         check.require((1..=10_000).contains(&self.epochs), "epochs", self.epochs, "1 to 10000");
         let rate = self.learning_rate;
-        check.require((1e-6..=10.0).contains(&rate), "learning_rate", rate, "1e-6 to 10");
+        check.require((1e-6..=1.0).contains(&rate), "learning_rate", rate, "1e-6 to 1");
         let regularization = self.regularization;
         check.require((0.0..=1e3).contains(&regularization), "regularization", regularization, "0 to 1000");
         check.finish()?;
@@ -168,6 +179,13 @@ impl RowMachine {
                     features.step(*f as usize, wrong * x, &slope, pace);
                 }
             }
+        }
+        // Steps that are too large lead away instead of near.
+        if !features.is_finite() || !bias.is_finite() {
+            return Err(Error::NotConverged {
+                what: "factorisation machine (a smaller learning_rate may help)".into(),
+                iterations: self.epochs,
+            });
         }
         Ok(FittedRowMachine { bias, features })
     }

@@ -52,7 +52,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         },
         ParamSpec {
             name: "learning_rate",
-            kind: ParamKind::Number { min: 1e-6, max: 10.0 },
+            kind: ParamKind::Number { min: 1e-6, max: 1.0 },
             default: "0.1",
             summary: "The size of steps.",
         },
@@ -275,6 +275,14 @@ impl Machine {
                     self.go(*u, taken, &drawn_from, &mut rng, &mut room);
                 }
             }
+        }
+        let blocks = [&self.users, &self.user_terms, &self.history, &self.items, &self.item_terms];
+        // Steps that are too large lead away instead of near.
+        if !blocks.iter().all(|b| b.is_finite()) {
+            return Err(Error::NotConverged {
+                what: "factorisation_machine (a smaller learning_rate may help)".into(),
+                iterations: rounds,
+            });
         }
         self.prepare();
         Ok(())
