@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tradewind_core::{
-    Ask, EventSettings, FittedRecommender, History, Interaction, Interactions, Params, Past, Ranking, Run,
+    Ask, Attributes, EventSettings, FittedRecommender, History, Interaction, Interactions, Params, Past,
+    Ranking, Run,
 };
 use tradewind_recommend::evaluate::{measure, paired};
 
@@ -202,4 +203,27 @@ fn measures_work_like_numpy() {
     }
     let one = Ask::new(1);
     assert_eq!((one.n, one.allow_seen), (1, false));
+}
+
+#[test]
+fn content_works_like_scikit_learn() {
+    let reference: Value = serde_json::from_str(include_str!("../reference/content.json")).unwrap();
+    let rows: Vec<(usize, usize, f64)> = serde_json::from_value(reference["rows"].clone()).unwrap();
+    let of_items: Vec<(usize, usize, f32)> = serde_json::from_value(reference["attributes"].clone()).unwrap();
+    let rows: Vec<(String, String, f64)> =
+        rows.into_iter().map(|(u, i, w)| (format!("u{u}"), format!("i{i:02}"), w)).collect();
+    let of_items: Vec<(String, String, f32)> =
+        of_items.into_iter().map(|(i, t, n)| (format!("i{i:02}"), format!("word={t}"), n)).collect();
+    // All items have events or terms, and names in their order: positions are those of the reference once sorted.
+    let names: Vec<String> =
+        (0..reference["n_items"].as_u64().unwrap()).map(|i| format!("i{i:02}")).collect();
+    let attributes =
+        Attributes::build(of_items.iter().map(|(i, t, n)| (i.as_str(), t.as_str(), *n))).unwrap();
+    let rows = rows.iter().map(|(u, i, w)| Interaction { weight: *w, ..Interaction::plain(u, i, 0) });
+    let data = Interactions::build(rows, &EventSettings::default()).unwrap().with_items(attributes);
+    let fitted = fit("content", json!({"items_min": 1}), &data);
+    let place: Vec<usize> = names.iter().map(|n| data.items().find(n).unwrap() as usize).collect();
+    let got: Vec<Vec<f64>> =
+        of_users(&*fitted, true).into_iter().map(|row| place.iter().map(|p| row[*p]).collect()).collect();
+    close("content", &got, &reference["scores"], 1e-5);
 }
