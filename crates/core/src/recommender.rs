@@ -37,7 +37,7 @@ impl ItemSet {
     /// The first `n` items.
     pub fn all(n: usize) -> Self {
         let mut bits = vec![u64::MAX; n.div_ceil(64)];
-        if let Some(last) = bits.last_mut().filter(|_| n % 64 > 0) {
+        if let Some(last) = bits.last_mut().filter(|_| !n.is_multiple_of(64)) {
             *last = (1 << (n % 64)) - 1;
         }
         Self(bits)

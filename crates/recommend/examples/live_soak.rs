@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let ds = 2_000 + k as i64 / 1000;
             let event = Event {
                 session: Some(&session),
-                event: if k % 5 == 0 { "purchase" } else { "view" },
+                event: if k.is_multiple_of(5) { "purchase" } else { "view" },
                 id: Some(&id),
                 ..Event::of(&user, &item, ds)
             };

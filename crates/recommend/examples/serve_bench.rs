@@ -175,7 +175,7 @@ fn events(run: &Run, n_users: usize, n_items: usize, skew: usize) -> Answer<Inte
     }
     let names: Vec<String> = (0..n_users).map(user).collect();
     let rows = rows.iter().enumerate().map(|(k, (u, i, ds))| Interaction {
-        event: if k % 4 == 0 { "purchase" } else { "view" },
+        event: if k.is_multiple_of(4) { "purchase" } else { "view" },
         ..Interaction::plain(&names[*u as usize], &items[*i as usize], *ds)
     });
     Ok(Interactions::build(rows, &EventSettings::default())?)

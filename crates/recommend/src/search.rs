@@ -238,15 +238,15 @@ mod tests {
                 let size = match kind {
                     0 => 1.0,
                     1 => 1.0 / (1.0 + i as f32),
-                    2 => if i % 3 == 0 { 0.0 } else { 1e-20 },
-                    _ => if i % 50 == 0 { 1e6 } else { 1.0 },
+                    2 => if i.is_multiple_of(3) { 0.0 } else { 1e-20 },
+                    _ => if i.is_multiple_of(50) { 1e6 } else { 1.0 },
                 };
                 (0..width).for_each(|_| rows.push(size * number()));
             }
             let x: Vec<f32> = (0..width).map(|_| number()).collect();
             let index = Quantised::new(&rows, width);
             let mut among = ItemSet::none(n_rows);
-            (0..n_rows as u32).filter(|i| i % keep == 0).for_each(|i| among.insert(i));
+            (0..n_rows as u32).filter(|i| i.is_multiple_of(keep)).for_each(|i| among.insert(i));
             let exact = |i: u32| product(&x, &rows[i as usize * width..][..width]);
             prop_assert_eq!(index.top(&x, n, None, exact), by_hand(&rows, &x, n, None));
             prop_assert_eq!(index.top(&x, n, Some(&among), exact), by_hand(&rows, &x, n, Some(&among)));

@@ -307,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn kept(item: u32, ds: i64) -> Kept {
-        Kept { item, ds, weight: 1.0, kind: 0, purchase: item % 2 == 0, known: false }
+        Kept { item, ds, weight: 1.0, kind: 0, purchase: item.is_multiple_of(2), known: false }
     }
 
     proptest! {

@@ -5,7 +5,8 @@
 //! determinantal point process picks the item that makes the largest determinant of `L_ij = q_i S_ij q_j`,
 //! `q_i = exp(r_i θ / (2 (1 − θ)))`, kept up by Cholesky rows (Chen, Zhang & Zhou, *Fast greedy MAP inference for
 //! determinantal point process to improve recommendation diversity*, NeurIPS 2018). Shares are held in every prefix: of
-//! the first `k` items a group has at least `⌊share × k⌋`, as long as it has items (Geyik, Ambler & Kenthapadi,
+//! the first `k` items a group has at least `⌊share × k⌋`, as long as it has items, and a place later where several
+//! groups fall due at once (Geyik, Ambler & Kenthapadi,
 //! *Fairness-aware ranking in search & recommendation systems*, KDD 2019).
 
 use tradewind_core::{ParamCheck, Result};

@@ -143,7 +143,10 @@ impl Engine {
     /// From a fitted model and the table of items. Items that the model knows and the table does not are put behind.
     pub fn new(model: Box<dyn FittedRecommender>, mut items: Items, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let serving = Serving::new(Arc::from(model), &mut items, &settings);
+        model.known().items().iter().for_each(|id| {
+            items.position(id);
+        });
+        let serving = Serving::new(Arc::from(model), &items, &settings);
         let live = Live::new(settings.live.clone(), items.len())?;
         let rules = Rules::default();
         live.replay(serving.model.known(), &serving.to_table, settings.replay);
@@ -153,11 +156,19 @@ impl Engine {
     /// Puts a newly fitted model in the place of the old one: requests under way are answered by the old one, the next
     /// ones by the new. Events that came since it was fitted go on to count, and none counts twice.
     pub fn replace(&self, model: Box<dyn FittedRecommender>) {
-        let model = Arc::from(model);
-        // The places are looked up before the lock is taken for good; only names that are new need it.
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        let serving = Arc::new(Serving::new(model, &mut items, &self.settings));
-        drop(items);
+        let model: Arc<dyn FittedRecommender> = Arc::from(model);
+        // Only names that are new need the table for themselves; the rest is looked up beside the answers.
+        let new: Vec<&str> = {
+            let items = self.items();
+            model.known().items().iter().filter(|id| items.ids().find(id).is_none()).collect()
+        };
+        if !new.is_empty() {
+            let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+            new.into_iter().for_each(|id| {
+                items.position(id);
+            });
+        }
+        let serving = Arc::new(Serving::new(model, &self.items(), &self.settings));
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
 
@@ -232,8 +243,10 @@ impl Engine {
 }
 
 impl Serving {
-    fn new(model: Arc<dyn FittedRecommender>, items: &mut Items, settings: &Settings) -> Self {
-        let to_table: Vec<u32> = model.known().items().iter().map(|id| items.position(id)).collect();
+    /// All of the model's items must be in the table.
+    fn new(model: Arc<dyn FittedRecommender>, items: &Items, settings: &Settings) -> Self {
+        let place = |id: &str| items.ids().find(id).expect("the model's items are in the table");
+        let to_table: Vec<u32> = model.known().items().iter().map(place).collect();
         let mut to_model = vec![u32::MAX; items.len()];
         to_table.iter().enumerate().for_each(|(m, t)| to_model[*t as usize] = m as u32);
         let same = to_table.iter().enumerate().all(|(m, t)| m as u32 == *t);

@@ -21,10 +21,10 @@ fn id(i: usize) -> String {
 /// Users like one of three kinds of items; every third event is a purchase.
 fn interactions() -> Interactions {
     let mut rows = vec![];
-    for u in 0..90 {
+    for u in 0..90_usize {
         for k in 0..4 + u % 7 {
             let i = u % 3 + (u * u * 7 + k * 11 + u * k) % 18 * 3;
-            let event = if (u + k) % 3 == 0 { "purchase" } else { "view" };
+            let event = if (u + k).is_multiple_of(3) { "purchase" } else { "view" };
             rows.push((format!("u{u:02}"), id(i), NOW - 5000 + (k * 60 + u) as i64, event));
         }
     }
@@ -38,14 +38,14 @@ fn table() -> Items {
     for i in (0..N_ITEMS).rev() {
         let mut item = Item {
             title: Some(format!("Item {i}")),
-            category: (i % 11 != 0).then(|| CATEGORIES[i % 4].to_owned()),
-            price: (i % 13 != 0).then_some(i as f64),
-            stock: (i % 5 != 0).then_some(f64::from(u8::from(i % 7 != 0))),
-            regions: if i % 6 == 0 { vec!["fr".into()] } else { vec![] },
-            created: (i % 4 != 0).then_some(NOW - i as i64 * 1000),
+            category: (!i.is_multiple_of(11)).then(|| CATEGORIES[i % 4].to_owned()),
+            price: (!i.is_multiple_of(13)).then_some(i as f64),
+            stock: (!i.is_multiple_of(5)).then_some(f64::from(u8::from(!i.is_multiple_of(7)))),
+            regions: if i.is_multiple_of(6) { vec!["fr".into()] } else { vec![] },
+            created: (!i.is_multiple_of(4)).then_some(NOW - i as i64 * 1000),
             margin: Some(i as f64 / 100.0),
-            tags: if i % 9 == 0 { vec!["adult".into()] } else { vec![] },
-            blocked: i % 17 == 0,
+            tags: if i.is_multiple_of(9) { vec!["adult".into()] } else { vec![] },
+            blocked: i.is_multiple_of(17),
             ..Item::default()
         };
         item.attributes.insert("brand".into(), Value::Text(["own", "other", "third"][i % 3].into()));
@@ -204,7 +204,7 @@ fn what_is_new_and_what_rises_is_shown_at_once() {
     }
     let now = NOW + 100;
     let answer = engine.answer(&Request::new(Surface::Trending, now)).unwrap();
-    let shown = answer.items[..2].iter().find(|s| s.item == "brand new").unwrap();
+    let shown = answer.items.iter().find(|s| s.item == "brand new").unwrap();
     assert_eq!(shown.reason, Some(Reason::Rising(None)));
     let pair = Request { items: &["i03"], ..Request::new(Surface::BoughtTogether, now) };
     let answer = engine.answer(&pair).unwrap();
