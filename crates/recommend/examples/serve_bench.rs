@@ -7,8 +7,6 @@
 //! law, which gives it 86. Requests come from random known users, with a rule, the stock filter and reasons; every fourth
 //! user had an event since the fit and is folded in. One thread asks. Beside it stands the plain scan: all scores in
 //! single precision, and the best of them.
-//!
-//! Each line gives the time on the clock and that on the processor, which others on the machine do not lengthen.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
@@ -62,7 +60,6 @@ fn main() -> Answer<()> {
     drop(data);
 
     let start = Instant::now();
-    let clock = Clock::new();
     let engine = Engine::new(model, table(&run, n_items)?, Settings::default())?;
     println!("engine made in {:.0} s; resident {:.0} MB", start.elapsed().as_secs_f64(), resident_mb());
 
@@ -95,9 +92,9 @@ fn main() -> Answer<()> {
         for (user, item) in asked.iter().zip(&items) {
             let at: &[&str] = if request.surface == Surface::ForYou { &[] } else { &[item] };
             let request = Request { user: Some(user), items: at, ..request };
-            let start = clock.now();
+            let start = Instant::now();
             let answer = engine.answer(&request)?;
-            times.push(clock.since(start));
+            times.push(start.elapsed());
             shown += answer.items.len();
             by_model +=
                 answer.items.iter().filter(|s| s.step == tradewind_recommend::serve::Step::Model).count();
@@ -118,10 +115,10 @@ fn main() -> Answer<()> {
     for name in &some {
         let Some(u) = model.known().users().find(name) else { continue };
         let past = Past { user: Some(u), history: model.known().history(u) };
-        let start = clock.now();
+        let start = Instant::now();
         let top = model.top_for(&past, 200, Some(&among))?;
-        quick.push(clock.since(start));
-        let start = clock.now();
+        quick.push(start.elapsed());
+        let start = Instant::now();
         model.scores(&[past], &mut scores)?;
         let mut order: Vec<u32> = (0..scores.len() as u32).filter(|i| among.contains(*i)).collect();
         let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
@@ -131,7 +128,7 @@ fn main() -> Answer<()> {
         }
         order.truncate(n);
         order.sort_unstable_by(by_score);
-        scan.push(clock.since(start));
+        scan.push(start.elapsed());
         same += top.iter().map(|e| e.0).zip(&order).filter(|(a, b)| a == *b).count();
     }
     let all = some.len() * 200;
@@ -200,37 +197,11 @@ fn table(run: &Run, n_items: usize) -> Answer<Items> {
     Ok(items)
 }
 
-/// The clock on the wall and the time of this thread on a processor, in nanoseconds.
-struct Clock(Option<std::fs::File>);
-
-impl Clock {
-    fn new() -> Self {
-        Self(std::fs::File::open("/proc/thread-self/schedstat").ok())
-    }
-
-    fn now(&self) -> (Instant, u64) {
-        use std::io::{Read, Seek};
-        let mut text = String::new();
-        if let Some(mut file) = self.0.as_ref() {
-            let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        }
-        (Instant::now(), text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0))
-    }
-
-    fn since(&self, (start, cpu): (Instant, u64)) -> (f64, f64) {
-        let wall = start.elapsed().as_secs_f64() * 1e3;
-        (wall, self.now().1.saturating_sub(cpu) as f64 * 1e-6)
-    }
-}
-
-fn tell(title: &str, times: Vec<(f64, f64)>) {
-    let of = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        let at = |p: f64| times[((times.len() as f64 * p) as usize).min(times.len() - 1)];
-        format!("p50 {:.3} p95 {:.3} p99 {:.3} ms", at(0.5), at(0.95), at(0.99))
-    };
-    let (wall, cpu) = times.into_iter().unzip();
-    println!("{title}: {}, on the processor {}", of(wall), of(cpu));
+fn tell(title: &str, mut times: Vec<std::time::Duration>) {
+    times.sort_unstable();
+    let at = |p: f64| times[((times.len() as f64 * p) as usize).min(times.len() - 1)].as_secs_f64() * 1e3;
+    let (p50, p95, p99) = (at(0.5), at(0.95), at(0.99));
+    println!("{title}: p50 {p50:.3} ms, p95 {p95:.3} ms, p99 {p99:.3} ms");
 }
 
 fn resident_mb() -> f64 {

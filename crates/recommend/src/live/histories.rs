@@ -317,7 +317,7 @@ mod tests {
             user_events_max in 1_usize..30,
         ) {
             let all = Histories::new(1000, 1_000_000, user_events_max);
-            let mut truth: Vec<Vec<Kept>> = vec![vec![]; 6];
+            let mut truth: [Vec<Kept>; 6] = Default::default();
             let mut before = vec![];
             for (user, item, ds) in &events {
                 let (name, of) = (format!("u{user}"), &mut truth[*user]);

@@ -119,7 +119,7 @@ mod tests {
             row_max in 1_usize..40,
         ) {
             let rows = Rows::new(row_max, 0.0);
-            let mut truth = vec![0.0_f32; 30];
+            let mut truth = [0.0_f32; 30];
             for (item, weight) in &stream {
                 rows.add(7, *item, f32::from(*weight), 0);
                 truth[*item as usize] += f32::from(*weight);
