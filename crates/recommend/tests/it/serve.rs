@@ -375,8 +375,9 @@ fn caps_shares_and_boosts_do_what_they_say() {
                 .iter()
                 .filter(|n| engine.item(n).unwrap().attributes.get("brand").cloned() == value)
                 .count();
+            // Where both fall due at once, one comes a place later.
             assert!(
-                has + 1 > (share * (k as f32)) as usize,
+                has + 1 >= (share * (k as f32)) as usize,
                 "{brand} in the first {k}: {:?}",
                 answer.names()
             );
