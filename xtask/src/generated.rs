@@ -8,6 +8,7 @@ use std::process::Command;
 const FILES: &[(&str, &str)] = &[
     ("docs/reference/models.md", "models"),
     ("docs/reference/learners.md", "learners"),
+    ("docs/reference/recommenders.md", "recommenders"),
     ("docs/reference/tables.md", "tables"),
     ("docs/reference/commands.md", "commands"),
     ("docs/reference/settings.md", "settings"),

@@ -80,6 +80,8 @@ pub(crate) enum ReferencePage {
     Models,
     /// Estimators and parameters.
     Learners,
+    /// The recommenders with their parameters
+    Recommenders,
     /// Canonical tables and presets.
     Tables,
     /// Commands and options.

@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write;
 use tradewind::core::ParamSpec;
 use tradewind::core::tables::TABLES;
-use tradewind::{forecast, ingest, learn, warehouse};
+use tradewind::{forecast, ingest, learn, recommend, warehouse};
 
 pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
@@ -20,6 +20,7 @@ pub(crate) fn run(context: &Context, page: ReferencePage) -> Exit {
     let text = match page {
         ReferencePage::Models => models(),
         ReferencePage::Learners => learners(),
+        ReferencePage::Recommenders => recommenders(),
         ReferencePage::Tables => tables(),
         ReferencePage::Commands => commands(),
         ReferencePage::Settings => format!(
@@ -55,6 +56,26 @@ fn models() -> String {
             let _ = write!(out, " and {} whole seasons", e.needs.min_seasons);
         }
         let _ = writeln!(out, "{}.", if e.needs.positive { ", all above zero" } else { "" });
+        parameters(&mut out, e.params);
+    }
+    out
+}
+
+fn recommenders() -> String {
+    let mut out = format!(
+        "# Recommenders\n\n{MADE}\nFor `tradewind recommend`; [the guide](../guide/recommend.md) shows how.\n"
+    );
+    for e in recommend::CATALOG {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "\n## {}\n\n{}\n{}\n\nThe order of a history {}.\nSource: {}.\n",
+            e.name,
+            e.summary,
+            e.summary_zh,
+            if e.ordered { "matters" } else { "does not matter" },
+            e.source.trim_end_matches('.')
+        );
         parameters(&mut out, e.params);
     }
     out

@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn reference_pages_are_fresh() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
-    for page in ["models", "learners", "tables", "commands", "settings"] {
+    for page in ["models", "learners", "recommenders", "tables", "commands", "settings"] {
         let kept = std::fs::read_to_string(docs.join(format!("{page}.md"))).unwrap_or_default();
         assert!(
             kept == ok(&docs, &["reference", page]),
