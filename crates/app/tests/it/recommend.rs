@@ -157,7 +157,7 @@ fn a_shop_recommends_with_reasons_and_within_its_rules() {
     // What she has, what is out of stock, and postage, which is no product, stay away.
     assert!(["tea", "biscuit", "pot", "POST"].iter().all(|i| !shown.contains(i)), "{shown:?}");
     let chinese = ok(d, &["--lang", "zh", "recommend", "for", "c00"]);
-    assert!(chinese.contains("因为您买过Green tea"), "{chinese}");
+    assert!(chinese.contains("因为您买过“Green tea”"), "{chinese}");
 
     assert_eq!(names(&answer(d, &["for", "c01", "--out-of-stock"]))[0], "pot");
     let cheap = answer(d, &["for", "c00", "--where", "price < 8 and category == \"drinks\""]);

@@ -75,25 +75,25 @@ impl Reason {
         let item = || self.item().map(|i| title(i).unwrap_or_else(|| i.to_owned())).unwrap_or_default();
         match (language, self) {
             (Language::En, Self::Bought(_)) => format!("because you bought {}", item()),
-            (Language::Zh, Self::Bought(_)) => format!("因为您买过{}", item()),
+            (Language::Zh, Self::Bought(_)) => format!("因为您买过“{}”", item()),
             (Language::En, Self::Met(_)) => format!("because of your interest in {}", item()),
-            (Language::Zh, Self::Met(_)) => format!("因为您关注过{}", item()),
+            (Language::Zh, Self::Met(_)) => format!("因为您关注过“{}”", item()),
             (Language::En, Self::Follows(_)) => format!("often chosen after {}", item()),
-            (Language::Zh, Self::Follows(_)) => format!("看过{}的人接着常选", item()),
+            (Language::Zh, Self::Follows(_)) => format!("看过“{}”的人接着常选", item()),
             (Language::En, Self::BoughtWith(_)) => format!("often bought with {}", item()),
-            (Language::Zh, Self::BoughtWith(_)) => format!("常与{}一起购买", item()),
+            (Language::Zh, Self::BoughtWith(_)) => format!("常与“{}”一起购买", item()),
             (Language::En, Self::Like(_)) => format!("like {}", item()),
-            (Language::Zh, Self::Like(_)) => format!("与{}相似", item()),
+            (Language::Zh, Self::Like(_)) => format!("与“{}”相似", item()),
             (Language::En, Self::Rising(Some(c))) => format!("rising in {c}"),
-            (Language::Zh, Self::Rising(Some(c))) => format!("{c}中正在升温"),
+            (Language::Zh, Self::Rising(Some(c))) => format!("“{c}”中正在升温"),
             (Language::En, Self::Rising(None)) => "rising now".into(),
             (Language::Zh, Self::Rising(None)) => "正在升温".into(),
             (Language::En, Self::Popular(Some(c))) => format!("popular in {c}"),
-            (Language::Zh, Self::Popular(Some(c))) => format!("{c}中的热门"),
+            (Language::Zh, Self::Popular(Some(c))) => format!("“{c}”中的热门"),
             (Language::En, Self::Popular(None)) => "popular".into(),
             (Language::Zh, Self::Popular(None)) => "热门商品".into(),
             (Language::En, Self::New(Some(c))) => format!("new in {c}"),
-            (Language::Zh, Self::New(Some(c))) => format!("{c}新品"),
+            (Language::Zh, Self::New(Some(c))) => format!("“{c}”新品"),
             (Language::En, Self::New(None)) => "new".into(),
             (Language::Zh, Self::New(None)) => "新品".into(),
             (Language::En, Self::Found) => "found by your search".into(),
@@ -111,7 +111,7 @@ mod tests {
         let title = |id: &str| (id == "t1").then(|| "Green tea".to_owned());
         let text = |r: &Reason, l| r.text(l, title);
         assert_eq!(text(&Reason::Bought("t1".into()), Language::En), "because you bought Green tea");
-        assert_eq!(text(&Reason::BoughtWith("c9".into()), Language::Zh), "常与c9一起购买");
+        assert_eq!(text(&Reason::BoughtWith("c9".into()), Language::Zh), "常与“c9”一起购买");
         assert_eq!(text(&Reason::Rising(Some("tea".into())), Language::En), "rising in tea");
     }
 }
