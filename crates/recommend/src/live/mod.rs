@@ -178,8 +178,8 @@ impl Seen {
         Self { shards: (0..n).map(|_| Mutex::default()).collect(), shard_max: ids_max / n }
     }
 
-    /// Whether the id is new. Ids are told apart by 64 bits of their hash: of a million, two meet once in a few ten
-    /// million years of a million events a day.
+    /// Whether the id is new. Ids are told apart by 64 bits of their hash: of a million, a new one meets one once in
+    /// some fifty thousand years of a million events a day.
     fn is_new(&self, id: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);

@@ -55,8 +55,9 @@ pub use reasons::{Language, Reason};
 pub use request::{Answer, Filters, Request, Shown, Step, Surface};
 
 use crate::live::{Event, Kept, Live, LiveSettings, Taken};
+use parking_lot::{RwLock as FairLock, RwLockReadGuard};
 use rules::Rules;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use tradewind_core::{FittedRecommender, ParamCheck, Result};
 
 /// Settings of an [`Engine`].
@@ -127,7 +128,8 @@ pub(crate) struct Serving {
 /// Answers requests and takes in events; see the [module](self).
 pub struct Engine {
     serving: RwLock<Arc<Serving>>,
-    items: RwLock<Items>,
+    /// A fair lock: with the one of the standard library a change would wait until no answer at all is under way.
+    items: FairLock<Items>,
     rules: Rules,
     live: Live,
     settings: Settings,
@@ -150,7 +152,13 @@ impl Engine {
         let live = Live::new(settings.live.clone(), items.len())?;
         let rules = Rules::default();
         live.replay(serving.model.known(), &serving.to_table, settings.replay);
-        Ok(Self { serving: RwLock::new(Arc::new(serving)), items: RwLock::new(items), rules, live, settings })
+        Ok(Self {
+            serving: RwLock::new(Arc::new(serving)),
+            items: FairLock::new(items),
+            rules,
+            live,
+            settings,
+        })
     }
 
     /// Puts a newly fitted model in the place of the old one: requests under way are answered by the old one, the next
@@ -163,7 +171,7 @@ impl Engine {
             model.known().items().iter().filter(|id| items.ids().find(id).is_none()).collect()
         };
         if !new.is_empty() {
-            let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+            let mut items = self.items.write();
             new.into_iter().for_each(|id| {
                 items.position(id);
             });
@@ -179,12 +187,12 @@ impl Engine {
 
     /// Takes in an item, or all that is known of one anew.
     pub fn set_item(&self, id: &str, item: Item) -> Result<()> {
-        self.items.write().unwrap_or_else(PoisonError::into_inner).set(id, item).map(|_| ())
+        self.items.write().set(id, item).map(|_| ())
     }
 
     /// Changes one item in place, as its stock.
     pub fn change_item(&self, id: &str, change: impl FnOnce(&mut Item)) -> Result<()> {
-        self.items.write().unwrap_or_else(PoisonError::into_inner).change(id, change).map(|_| ())
+        self.items.write().change(id, change).map(|_| ())
     }
 
     /// What is known of an item.
@@ -199,7 +207,7 @@ impl Engine {
         let item = match known {
             Some(item) => item,
             None => {
-                let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+                let mut items = self.items.write();
                 if items.len() >= self.live.items_max() {
                     return Ok(Taken::NoRoomForItem);
                 }
@@ -238,7 +246,7 @@ impl Engine {
     }
 
     pub(crate) fn items(&self) -> RwLockReadGuard<'_, Items> {
-        self.items.read().unwrap_or_else(PoisonError::into_inner)
+        self.items.read()
     }
 }
 
