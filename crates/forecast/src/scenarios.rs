@@ -17,6 +17,10 @@
 //! forecast errors in place of past weather, as in ensemble copula coupling (Schefzik, Thorarinsdottir & Gneiting 2013).
 //! Windows begin a whole season apart where there are enough of them, so that a weekday is compared with itself. A series
 //! too short for windows of its own borrows those of another; where no series has any, steps are independent.
+//!
+//! Where the sums of past windows spread wider than the paths' sums, all steps are stretched about their means until the
+//! sums are as wide ([`ScenarioSettings::sums_of_past`]): intervals that hold four in five single days of a slow seller
+//! are too narrow for its weeks, since a day without a sale is held by every interval that reaches down to zero.
 
 use crate::draws::{mix, unit};
 use crate::normal;
@@ -29,6 +33,9 @@ pub const COVERAGES: &[f64] = &[0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98];
 
 /// How fast a level may follow the series.
 const RATES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 0.6];
+/// How far steps may be stretched, and in how many rounds the factor is found.
+const STRETCH_MAX: f64 = 4.0;
+const STRETCH_ROUNDS: usize = 4;
 /// Windows below which a series borrows those of another.
 const WINDOWS_MIN: usize = 8;
 
@@ -39,6 +46,9 @@ pub struct ScenarioSettings {
     pub n_paths: usize,
     /// Steps of one season, as 7 for days; 1: none.
     pub season_length: usize,
+    /// Whether steps are stretched until sums over the horizon spread as they did in the past, rather than keeping the
+    /// forecast's quantiles at every step.
+    pub sums_of_past: bool,
 }
 
 /// Paths of many series.
@@ -107,7 +117,7 @@ impl Scenarios {
 /// let panel = Panel::from_series(Freq::DAILY, vec![("tea".into(), 0, y)]).unwrap();
 /// let run = Run::new(1);
 /// let told = forecast(&run, &panel, "seasonal_naive", &Params::new(), &Options::new(14, COVERAGES)).unwrap();
-/// let paths = scenarios(&run, &panel, &told, &ScenarioSettings { n_paths: 100, season_length: 7 }).unwrap();
+/// let paths = scenarios(&run, &panel, &told, &ScenarioSettings { n_paths: 100, season_length: 7, sums_of_past: true }).unwrap();
 /// assert_eq!((paths.len(), paths.path(0, 99).len()), (1, 14));
 /// // Stock for two weeks in nineteen futures of twenty.
 /// assert!(paths.sum_quantile(0, 14, 0.95) > told.mean(0).iter().sum::<f64>());
@@ -169,6 +179,11 @@ pub fn scenarios(
                         out[p * h + k] = if nonnegative { value.max(0.0) } else { value } as f32;
                     }
                 }
+                if let Some(windows) =
+                    windows.as_ref().filter(|w| settings.sums_of_past && std::ptr::eq(w.y, y))
+                {
+                    stretch(out, h, windows.spread_of_sums(h), nonnegative);
+                }
                 Ok(usize::from(windows.is_none()))
             })
             .collect::<Result<Vec<usize>>>()
@@ -221,6 +236,57 @@ impl<'a> Windows<'a> {
             .min_by(|a, b| a.0.total_cmp(&b.0));
         let levels = best.map(|b| b.1).unwrap_or_default();
         Self { y, starts: starts.into_iter().map(|s| (s, levels[s])).collect() }
+    }
+}
+
+impl Windows<'_> {
+    /// The standard deviation of the errors' sums.
+    fn spread_of_sums(&self, h: usize) -> f64 {
+        let sums: Vec<f64> = self
+            .starts
+            .iter()
+            .map(|(s, level)| self.y[*s..s + h].iter().sum::<f64>() - h as f64 * level)
+            .collect();
+        spread(&sums)
+    }
+}
+
+fn spread(values: &[f64]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt()
+}
+
+/// Moves all steps away from their means until the paths' sums spread so much; never nearer, and at most four times as far.
+fn stretch(paths: &mut [f32], h: usize, wanted: f64, nonnegative: bool) {
+    let n = paths.len() / h.max(1);
+    let told: Vec<f32> = paths.to_vec();
+    let means: Vec<f64> = (0..h)
+        .map(|k| told.iter().skip(k).step_by(h).map(|v| f64::from(*v)).sum::<f64>() / n as f64)
+        .collect();
+    let mut factor = 1.0_f64;
+    // What is cut off at zero makes sums narrower again: a few rounds find the factor.
+    for _ in 0..STRETCH_ROUNDS {
+        let sums: Vec<f64> = paths.chunks_exact(h).map(|p| p.iter().map(|v| f64::from(*v)).sum()).collect();
+        let now = spread(&sums);
+        if now <= 0.0 || wanted <= now * 1.01 {
+            return;
+        }
+        factor = (factor * wanted / now).min(STRETCH_MAX);
+        for (path, told) in paths.chunks_exact_mut(h).zip(told.chunks_exact(h)) {
+            for k in 0..h {
+                let value = means[k] + factor * (f64::from(told[k]) - means[k]);
+                path[k] = if nonnegative { value.max(0.0) } else { value } as f32;
+            }
+        }
+        // Cut off at zero the mean has grown: it is brought back.
+        for k in 0..h {
+            let mean = paths.iter().skip(k).step_by(h).map(|v| f64::from(*v)).sum::<f64>() / n as f64;
+            if nonnegative && mean > 0.0 {
+                let back = (means[k] / mean) as f32;
+                paths.iter_mut().skip(k).step_by(h).for_each(|v| *v *= back);
+            }
+        }
     }
 }
 
@@ -291,7 +357,7 @@ mod tests {
         let run = Run::new(3).with_threads(threads);
         let panel = Panel::from_series(Freq::STEP, vec![("a".into(), 0, y)]).expect("a panel");
         let told = forecast(&run, &panel, "mean", &Params::new(), &Options::new(8, COVERAGES)).expect("fits");
-        let settings = ScenarioSettings { n_paths, season_length: 1 };
+        let settings = ScenarioSettings { n_paths, season_length: 1, sums_of_past: false };
         let paths = scenarios(&run, &panel, &told, &settings).expect("paths");
         (told, paths)
     }
@@ -336,6 +402,33 @@ mod tests {
     }
 
     #[test]
+    fn sums_spread_as_they_did() {
+        // Two of five days without a sale, and a level that wanders: intervals of single days tell little of the weeks.
+        let y: Vec<f64> = (0..1_400_u64)
+            .map(|t| {
+                let level = 4.0 + 3.0 * (t as f64 / 90.0).sin();
+                if unit(mix(t ^ 7)) < 0.4 { 0.0 } else { (level * 2.0 * unit(mix(t + 99))).round() }
+            })
+            .collect();
+        let run = Run::new(3);
+        let panel = Panel::from_series(Freq::DAILY, vec![("a".into(), 0, y.clone())]).expect("a panel");
+        let told =
+            forecast(&run, &panel, "theta", &Params::new(), &Options::new(28, COVERAGES)).expect("fits");
+        let spread_with = |sums_of_past| {
+            let settings = ScenarioSettings { n_paths: 400, season_length: 7, sums_of_past };
+            let paths = scenarios(&run, &panel, &told, &settings).expect("paths");
+            let sums: Vec<f64> =
+                (0..400).map(|p| paths.path(0, p).iter().map(|v| f64::from(*v)).sum()).collect();
+            (spread(&sums), sums.iter().sum::<f64>() / 400.0)
+        };
+        let wanted = Windows::of(&y, 28, 7).spread_of_sums(28);
+        let ((plain, mean), (stretched, mean_after)) = (spread_with(false), spread_with(true));
+        assert!(stretched >= plain, "{stretched} {plain}");
+        assert!(stretched > 0.93 * wanted, "{stretched} where {wanted} was seen, {plain} before");
+        assert!((mean_after / mean - 1.0).abs() < 0.02, "{mean_after} {mean}");
+    }
+
+    #[test]
     fn short_series_borrow_and_nothing_depends_on_threads() {
         let (_, one) = made(series(0.5, 300), 50, 1);
         let (_, two) = made(series(0.5, 300), 50, 2);
@@ -344,7 +437,7 @@ mod tests {
         let series = vec![("long".into(), 0, series(0.8, 300)), ("short".into(), 0, vec![3.0, 4.0, 5.0])];
         let panel = Panel::from_series(Freq::STEP, series).expect("a panel");
         let told = forecast(&run, &panel, "mean", &Params::new(), &Options::new(4, COVERAGES)).expect("fits");
-        let settings = ScenarioSettings { n_paths: 40, season_length: 1 };
+        let settings = ScenarioSettings { n_paths: 40, season_length: 1, sums_of_past: true };
         let paths = scenarios(&run, &panel, &told, &settings).expect("paths");
         assert_eq!((paths.len(), paths.independent), (2, 0));
         let alone =
@@ -361,7 +454,7 @@ mod tests {
         let run = Run::new(1);
         let panel = Panel::from_series(Freq::STEP, vec![("a".into(), 0, series(0.5, 50))]).expect("a panel");
         let told = forecast(&run, &panel, "mean", &Params::new(), &Options::new(4, &[])).expect("fits");
-        let settings = ScenarioSettings { n_paths: 10, season_length: 1 };
+        let settings = ScenarioSettings { n_paths: 10, season_length: 1, sums_of_past: true };
         assert!(scenarios(&run, &panel, &told, &settings).is_err());
         let none = ScenarioSettings { n_paths: 1, ..settings };
         assert!(scenarios(&run, &panel, &told, &none).expect_err("too few").to_string().contains("paths"));

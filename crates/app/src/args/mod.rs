@@ -270,8 +270,8 @@ pub(crate) struct ForecastArgs {
     /// With --model global: write what each feature adds to each step of each series (.parquet, .csv or .jsonl)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) explain: Option<PathBuf>,
-    /// Write whole futures of each series, for simulations of stock (.parquet, .csv or .jsonl): at every step they have the
-    /// quantiles of the forecast, across steps they go together as past errors did
+    /// Write whole futures of each series, for simulations of stock (.parquet, .csv or .jsonl): steps go together as past
+    /// errors did, and sums spread at least as widely as those of the past
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["set", "hierarchy"])]
     pub(crate) scenarios: Option<PathBuf>,
     /// Futures of each series with --scenarios

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::{Printer, Tone};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tradewind::core::{EventSettings, Interactions, Params, Past};
 use tradewind::learning::TrialFile;
@@ -474,6 +475,14 @@ fn evaluate(context: &mut Context, args: &RecommendEvaluateArgs) -> Result<Exit>
     Ok(Exit::Success)
 }
 
+/// What a user did with an item, and how much it speaks for another.
+struct Cause<'a> {
+    item: &'a str,
+    event: &'a str,
+    n: usize,
+    contribution: f32,
+}
+
 fn explain(context: &mut Context, args: &RecommendExplainArgs) -> Result<Exit> {
     let (engine, _) = engine(context, args.model.as_deref(), args.items.as_deref())?;
     let model = engine.model();
@@ -494,22 +503,30 @@ fn explain(context: &mut Context, args: &RecommendExplainArgs) -> Result<Exit> {
             "fit another recommender, as item_knn, ease or hybrid",
         ));
     }
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by(|a, b| parts[*b].total_cmp(&parts[*a]));
+    // What was done with an item several times is one cause.
+    let mut sums: BTreeMap<(u32, u8), (f32, usize)> = BTreeMap::new();
+    for (k, part) in parts.iter().enumerate() {
+        let sum = sums.entry((history.items[k], history.events[k])).or_default();
+        *sum = (sum.0 + part, sum.1 + 1);
+    }
     let p = &context.printer;
     let title = |id: &str| engine.item(id).and_then(|i| i.title).unwrap_or_default();
-    let causes: Vec<_> = order
-        .iter()
-        .map(|&k| {
-            let id = known.items().name(history.items[k]);
-            let event = known.events().get(usize::from(history.events[k])).map_or("", String::as_str);
-            (id, event, parts[k])
+    let mut causes: Vec<Cause<'_>> = sums
+        .into_iter()
+        .filter(|(_, (contribution, _))| *contribution != 0.0)
+        .map(|((item, event), (contribution, n))| Cause {
+            item: known.items().name(item),
+            event: known.events().get(usize::from(event)).map_or("", String::as_str),
+            n,
+            contribution,
         })
-        .filter(|c| c.2 != 0.0)
         .collect();
+    causes.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
     let told: Vec<_> = causes
         .iter()
-        .map(|c| json!({ "item": c.0, "title": title(c.0), "event": c.1, "contribution": c.2 }))
+        .map(|c| {
+            json!({ "item": c.item, "title": title(c.item), "event": c.event, "n": c.n, "contribution": c.contribution })
+        })
         .collect();
     p.json(&json!({ "user": args.user, "item": args.item, "model": model.name(), "because_of": told }));
     if causes.is_empty() {
@@ -518,14 +535,18 @@ fn explain(context: &mut Context, args: &RecommendExplainArgs) -> Result<Exit> {
     }
     let header = [
         p.lang.pick("event", "事件"),
+        p.lang.pick("times", "次数"),
         p.lang.pick("item", "商品"),
         p.lang.pick("title", "标题"),
         p.lang.pick("speaks for it", "贡献"),
     ];
     let rows: Vec<Vec<String>> = causes
         .iter()
-        .map(|c| vec![c.1.to_owned(), c.0.to_owned(), title(c.0), format!("{:+.4}", c.2)])
+        .map(|c| {
+            let contribution = format!("{:+.4}", c.contribution);
+            vec![c.event.to_owned(), c.n.to_string(), c.item.to_owned(), title(c.item), contribution]
+        })
         .collect();
-    p.table(&header, &rows, &[3], |_| Tone::Plain);
+    p.table(&header, &rows, &[1, 4], |_| Tone::Plain);
     Ok(Exit::Success)
 }

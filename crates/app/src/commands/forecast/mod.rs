@@ -84,7 +84,7 @@ fn write_scenarios(
 ) -> Result<()> {
     let said = params.get("season_length").and_then(Value::as_u64).map(|s| s as usize);
     let season_length = said.unwrap_or_else(|| panel.freq().season_length()).max(1);
-    let settings = ScenarioSettings { n_paths: args.paths, season_length };
+    let settings = ScenarioSettings { n_paths: args.paths, season_length, sums_of_past: true };
     let mut tables = Vec::with_capacity(all.len());
     for f in all {
         let paths = scenarios::scenarios(&context.run, panel, f, &settings)?;
