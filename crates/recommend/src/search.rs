@@ -11,8 +11,8 @@
 //! order of their lengths, and the scan ends where `|x| |y|` cannot reach the bar any more (Teflioudi, Gemulla & Mykytiuk,
 //! *LEMP: fast retrieval of large entries in a matrix product*, SIGMOD 2015). What is left, some hundred rows, is
 //! multiplied exactly: the answer is that of a scan in full precision, a quarter of the memory is read, and there is no
-//! recall to lose. An approximate graph (HNSW) is not here: at 100,000 vectors the scan takes a tenth to half of a
-//! millisecond, and a graph would answer filters worse.
+//! recall to lose. An approximate graph (HNSW) is not here: at 100,000 vectors the scan takes a tenth of a millisecond, and
+//! the graphs that crates build on many threads are not the same twice.
 
 use crate::wide::{LANES, wide};
 use tradewind_core::ItemSet;
