@@ -14,6 +14,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-text", &["tradewind-core"]),
     ("tradewind-forecast", &["tradewind-core", "tradewind-learn"]),
     ("tradewind-recommend", &["tradewind-core", "tradewind-learn"]),
+    ("tradewind-ops", &["tradewind-core"]),
     (
         "tradewind",
         &[
@@ -24,6 +25,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "tradewind-text",
             "tradewind-forecast",
             "tradewind-recommend",
+            "tradewind-ops",
         ],
     ),
     ("tradewind-app", &["tradewind"]),

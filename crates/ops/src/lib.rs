@@ -1,0 +1,27 @@
+//! How a model lives: the state that jobs, the registry, access and experiments share.
+//!
+//! ```text
+//! pipeline ─→ jobs (queue, leases, schedule) ─→ registry (versions, aliases, promotions) ─→ traffic (which version answers)
+//!                      └───────────────┬────────────────┘                                       │
+//!                             state (SQLite · PostgreSQL · MySQL)  ←──  access (keys, roles, audit)
+//! ```
+//!
+//! Everything works on names, fingerprints and files; no model is known here. What a step of a pipeline does, and how an
+//! artifact is read, is handed in by the facade.
+//!
+//! ```
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! use tradewind_ops::{Clock, Database};
+//! let database = Database::open("sqlite::memory:", Clock::system()).await.unwrap();
+//! assert_eq!(database.dialect().name(), "SQLite");
+//! # });
+//! ```
+
+mod clock;
+mod error;
+pub mod state;
+
+pub use clock::Clock;
+pub use error::{Error, Result};
+pub use state::Database;

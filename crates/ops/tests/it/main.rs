@@ -1,0 +1,4 @@
+//! The life of a model against real databases.
+
+mod databases;
+mod state;
