@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_server_that_drips_does_not_hold_the_probe() {
-        let pieces: &[&[u8]] = &[b"H"; 64];
+        const DROP: &[u8] = b"H";
+        let pieces = &[DROP; 64];
         let began = Instant::now();
         let told = asked(&serve(pieces, Duration::from_millis(200)), 1).unwrap_err();
         assert!(told.contains("within 1 s") || told.contains("invalid"), "{told}");
