@@ -101,6 +101,11 @@ def wiring(release):
         check(len(services) == 1, f"{release.name}: the monitor selects {len(services)} services")
         ports = {p["name"] for p in services[0]["spec"]["ports"]}
         check({e["port"] for e in m["spec"]["endpoints"]} <= ports, f"{release.name}: the monitor's port is not there")
+    for m in release.of("Deployment"):
+        own = m["spec"]["template"]["metadata"]["labels"].items()
+        check(m["spec"]["selector"]["matchLabels"].items() <= own, f"{release.name}: a deployment selects not its own pods")
+        for spread in m["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+            check(spread["labelSelector"]["matchLabels"].items() <= own, f"{release.name}: pods of others are spread")
     made = {(m["kind"], m["metadata"]["name"]) for m in release.all}
     for name, _, spec in release.pods():
         for volume in spec.get("volumes", []):
