@@ -21,6 +21,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 SIZE_MAX_MIB = 400
@@ -172,35 +174,57 @@ def without_server(container):
     container.run("probe", "--url", "http://nowhere.test:8081/readyz", code=1)
 
 
+def answer(url, key=None):
+    """(status, body) of a request, sent from beside the container."""
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as got:
+            return got.status, got.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
 def with_server(container, config):
     """The image's own command answers, its health check sees it, and the stop signal ends it well."""
+    # As the chart mounts it: the settings that matter here, and no other key.
     settings = container.root / "shop/tradewind.toml"
-    log = Path("serve.log").open("w+")
-    server = container.start(*config["Cmd"], stdout=log, stderr=subprocess.STDOUT)
-    told = lambda: Path(log.name).read_text()[-4000:]
-    # Without "CMD" and the program, which `run` begins with.
-    health = config["Healthcheck"]["Test"][2:]
+    settings.write_text('[serve]\nmetrics_listen = "0.0.0.0:9090"\n')
+    made = container.run("--shop", "/shop", "keys", "create", "--role", "admin")
+    key = re.search(r"\btw_[A-Za-z0-9_-]+", made)
+    check(key, "no key was made")
+
+    log = Path("serve.log")
+    with log.open("w") as to:
+        server = container.start(*config["Cmd"], stdout=to, stderr=subprocess.STDOUT)
     ends = time.monotonic() + 60
     while True:
-        check(server.poll() is None, f"the server ended with {server.poll()}:\n{told()}")
+        check(server.poll() is None, f"the server ended with {server.poll()}:\n{log.read_text()[-4000:]}")
         quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if container.start("probe", "--url", "http://127.0.0.1:8080/livez", **quietly).wait(30) == 0:
             break
-        check(time.monotonic() < ends, f"/livez did not answer within 60 s:\n{told()}")
+        check(time.monotonic() < ends, f"/livez did not answer within 60 s:\n{log.read_text()[-4000:]}")
         time.sleep(0.2)
     for path in ("/livez", "/startupz", "/readyz"):
         container.run("probe", "--url", f"http://127.0.0.1:8080{path}")
-    container.run(*health)
-    # Only the probes are open.
-    for path in ("/v1/models", "/v1/jobs", "/v1/trends"):
-        out = container.run("probe", "--url", f"http://127.0.0.1:8080{path}", code=1)
-        check(" 401" in out or " 403" in out, f"{path} without a key: {out}")
+    # Without "CMD" and the program, which `run` begins with.
+    container.run(*config["Healthcheck"]["Test"][2:])
+
+    # Only the probes are open, and the metrics at an address of their own.
+    for path in ("/v1/version", "/v1/keys", "/metrics"):
+        code, body = answer(f"http://127.0.0.1:8080{path}")
+        check(code == 401, f"{path} without a key: {code} {body}")
+    code, body = answer("http://127.0.0.1:8080/v1/version", key[0])
+    check(code == 200, f"/v1/version with a key: {code} {body}")
+    code, body = answer("http://127.0.0.1:9090/metrics")
+    check(code == 200 and "tradewind_" in body, f"/metrics: {code} {body[:1000]}")
+
     status = (container.root / f"proc/{server.pid}/status").read_text()
     user = re.search(r"^Uid:\s+(\d+)", status, re.M)[1]
     check(user == container.user[0], f"the server runs as {user}")
     check(re.search(r"^CapPrm:\s+0+$", status, re.M), "the server holds capabilities")
     server.send_signal(signal.SIGTERM)
-    check(server.wait(30) == 0, f"after SIGTERM the server ended with {server.returncode}:\n{told()}")
+    check(server.wait(60) == 0, f"after SIGTERM the server ended with {server.returncode}:\n{log.read_text()[-4000:]}")
+    check(key[0] not in log.read_text(), "the key stands in the log")
     check(settings.is_file(), "the settings are gone")
 
 
