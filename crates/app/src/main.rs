@@ -98,6 +98,7 @@ fn main() -> ExitCode {
         Command::Learn(args) => commands::learn::run(&mut context, &args),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Models(args) => commands::models::run(&context, &args),
+        Command::Probe(args) => commands::probe::run(&context, &args),
         Command::Completions { shell } => Ok(commands::reference::completions(&context, shell)),
         Command::Reference { page } => Ok(commands::reference::run(&context, page)),
     };

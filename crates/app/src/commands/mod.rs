@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod learn;
 pub(crate) mod models;
+pub(crate) mod probe;
 pub(crate) mod recommend;
 pub(crate) mod reference;
 pub(crate) mod relations;
