@@ -21,7 +21,7 @@ use super::group::{Group, GroupMember};
 use super::segment::{Extent, Segment, sync_folder, write_whole};
 use super::settings::EventLogSettings;
 use super::window::Window;
-use super::writer::{Disk, Request, Unsynced, Writer};
+use super::writer::{Disk, Request, Tail, Unsynced, Writer};
 use super::{
     Appended, DeadLetter, Event, EventLog, GroupMetrics, LogMetrics, Member, Start, check, check_group,
     id_hash, now_ms, partition_of,
@@ -251,7 +251,7 @@ impl EmbeddedLog {
             next,
             last_ms,
             unsynced: Unsynced::default(),
-            dirty: false,
+            tail: Tail::Right,
         };
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let thread = std::thread::Builder::new()

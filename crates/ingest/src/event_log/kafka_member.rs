@@ -49,7 +49,8 @@ impl KafkaMember {
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest")
+            // A place that is not there any more is a loss to be told, not to be passed over.
+            .set("auto.offset.reset", "error")
             .set("session.timeout.ms", session_ms.to_string())
             .set("heartbeat.interval.ms", (session_ms / 4).to_string());
         let (seen, work) = (turns.clone(), log.clone());
@@ -88,6 +89,34 @@ impl KafkaMember {
             self.read.clear();
         }
         turned
+    }
+
+    /// Moves on to the oldest events that are kept, and tells the first partition that lost some.
+    async fn skip_removed(&mut self) -> Result<()> {
+        let (consumer, log) = (self.consumer()?, self.log.clone());
+        let topic = log.settings.name.clone();
+        let moved = blocking(move || {
+            let mut moved = Vec::new();
+            let assigned = consumer.assignment()?;
+            let committed = consumer.committed_offsets(assigned, ANSWER_WAIT)?;
+            for place in committed.elements_for_topic(&topic) {
+                let (low, _) = consumer.fetch_watermarks(&topic, place.partition(), ANSWER_WAIT)?;
+                if !matches!(place.offset(), Offset::Offset(at) if at >= low) {
+                    consumer.seek(&topic, place.partition(), Offset::Offset(low), ANSWER_WAIT)?;
+                    moved.push((place.partition() as u32, u64::try_from(low).unwrap_or(0)));
+                }
+            }
+            Ok(moved)
+        })
+        .await
+        .map_err(|e| self.log.fault("looking for the oldest events", e))?;
+        let Some((partition, next)) = moved.first().copied() else { return Ok(()) };
+        self.keep(&moved).await?;
+        for (partition, next) in moved {
+            self.handed.remove(&partition);
+            self.read.insert(partition, next);
+        }
+        Err(EventLogError::Lost { group: self.group.clone(), partition, next })
     }
 
     async fn keep(&self, places: &[(u32, u64)]) -> Result<()> {
@@ -163,6 +192,10 @@ impl Member for KafkaMember {
                 };
                 let message = match received {
                     Ok(message) => message,
+                    Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                        self.skip_removed().await?;
+                        continue;
+                    }
                     Err(_) if !out.is_empty() => break,
                     Err(e) => return Err(self.log.fault("reading", e)),
                 };

@@ -11,6 +11,9 @@
 //! so that other programs can read it. `Nats-Msg-Id` is a hash of the id: the server drops what it has seen within
 //! [`EventLogSettings::dedup_ms`].
 //!
+//! The server acknowledges what is in its file; when it asks its disk to keep it is the server's `sync_interval` (two
+//! minutes, unless set to `always`) and the number of replicas.
+//!
 //! Members pull each partition from its committed place and commit by comparing and setting that place. JetStream's own
 //! acknowledgements are not used for it: they let new events overtake those that come again, which would break the order
 //! within a key, and they let a member that was thought dead acknowledge what another has in hand.

@@ -220,18 +220,32 @@ impl NatsMember {
         Ok(())
     }
 
-    /// Writes places that have not been written for long, so that retention is not taken for a loss where nothing was.
+    /// Moves places of partitions without news on, so that retention of other partitions' events is not taken for a
+    /// loss.
     async fn renew(&mut self) -> Result<()> {
         let due = self.lease() / 3;
-        let partitions: Vec<u32> = self
-            .held
-            .iter()
-            .filter(|(_, h)| h.handed.is_empty() && h.read > h.place.next && h.written.elapsed() > due)
-            .map(|(p, _)| *p)
-            .collect();
+        let idle = |h: &Held| h.handed.is_empty() && h.written.elapsed() > due;
+        let partitions: Vec<u32> = self.held.iter().filter(|(_, h)| idle(h)).map(|(p, _)| *p).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let log = self.log.clone();
+        let fault = |e: &dyn std::fmt::Display| log.fault("looking for news", e);
+        let last = log.events.get_info().await.map_err(|e| fault(&e))?.state.last_sequence;
         for partition in partitions {
-            let next = self.held.get(&partition).map_or(0, |h| h.read);
-            self.set_place(partition, |place| place.next = next).await?;
+            let Some(held) = self.held.get_mut(&partition) else { continue };
+            if let Some(reader) = &mut held.reader
+                && let Ok(info) = reader.consumer.info().await
+                && info.num_pending == 0
+                && info.delivered.consumer_sequence == reader.delivered
+            {
+                held.read = held.read.max(last + 1);
+            }
+            held.written = Instant::now();
+            let (next, kept) = (held.read, held.place.next);
+            if next > kept {
+                self.set_place(partition, |place| place.next = next).await?;
+            }
         }
         Ok(())
     }
@@ -298,12 +312,9 @@ impl Held {
             if state.first_sequence > self.read {
                 // The stream has no numbers of its own for a partition: that one was unread is told although only
                 // events of others may be gone.
-                let lost = self.read > 1;
                 self.read = state.first_sequence;
-                if lost {
-                    let (group, next) = (group.to_owned(), self.read);
-                    return Err(EventLogError::Lost { group, partition, next });
-                }
+                let (group, next) = (group.to_owned(), self.read);
+                return Err(EventLogError::Lost { group, partition, next });
             }
             self.reader = Some(Reader { consumer: log.reader(partition, self.read).await?, delivered: 0 });
         }

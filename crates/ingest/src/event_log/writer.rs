@@ -118,8 +118,18 @@ pub(crate) struct Writer {
     pub(crate) last_ms: i64,
     /// Written and not known to be on disk.
     pub(crate) unsynced: Unsynced,
-    /// The file may hold more than it should: cut it before the next write.
-    pub(crate) dirty: bool,
+    pub(crate) tail: Tail,
+}
+
+/// Whether the file ends as it should.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// It does.
+    Right,
+    /// A write that failed may have left bytes behind what is wanted.
+    Longer,
+    /// A sync failed: nobody knows what is on disk behind what was.
+    Unknown,
 }
 
 /// What was written since the last sync.
@@ -256,7 +266,7 @@ impl Writer {
         }
         let at = self.segment.extent.read().bytes + self.unsynced.bytes.len() as u64;
         if let Err(e) = self.disk.write_at(at, bytes) {
-            self.dirty = true;
+            self.tail = if self.tail == Tail::Right { Tail::Longer } else { self.tail };
             // What it holds too much is cut off now if that is possible, before the next write if not.
             let _ = self.restore();
             return Err(EventLogError::file(&self.segment.path, "write", e));
@@ -286,7 +296,7 @@ impl Writer {
         }
         if let Err(e) = self.disk.sync() {
             // After a failed sync the system may believe that pages are on disk which are not: they are written again.
-            self.dirty = true;
+            self.tail = Tail::Unknown;
             return Err(EventLogError::file(&self.segment.path, "sync", e));
         }
         let bytes = self.segment.extent.read().bytes + self.unsynced.bytes.len() as u64;
@@ -296,19 +306,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Cuts off what should not be there and writes again what should.
+    /// Cuts off what should not be there and writes again what may not be.
     fn restore(&mut self) -> Result<()> {
-        if !self.dirty {
-            return Ok(());
-        }
         let bytes = self.segment.extent.read().bytes;
         let fault = |e| EventLogError::file(&self.segment.path, "write", e);
-        self.disk.cut(bytes).map_err(fault)?;
-        self.disk.write_at(bytes, &self.unsynced.bytes).map_err(fault)?;
-        if self.unsynced.bytes.is_empty() {
-            self.disk.sync().map_err(fault)?;
+        match self.tail {
+            Tail::Right => return Ok(()),
+            Tail::Longer => self.disk.cut(bytes + self.unsynced.bytes.len() as u64).map_err(fault)?,
+            Tail::Unknown => {
+                self.disk.cut(bytes).map_err(fault)?;
+                self.disk.write_at(bytes, &self.unsynced.bytes).map_err(fault)?;
+                self.disk.sync().map_err(fault)?;
+            }
         }
-        self.dirty = false;
+        self.tail = Tail::Right;
         Ok(())
     }
 
