@@ -187,6 +187,19 @@ impl Database {
         Error::Content { database: self.place.clone(), message: message.into() }
     }
 
+    /// Asks whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<()> {
+        let one: i64 = sqlx::query_scalar("SELECT count(*) FROM ops_format")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(self.fault("asking whether it answers"))?;
+        debug_assert!(one > 0, "opening writes the format");
+        Ok(())
+    }
+
     /// Waits until no statement runs and closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -15,6 +15,9 @@ pub enum Error {
     /// The shop's folder.
     #[error(transparent)]
     Warehouse(#[from] tradewind_warehouse::Error),
+    /// The state of operations: registry, jobs, access.
+    #[error(transparent)]
+    Ops(#[from] tradewind_ops::Error),
     /// A file or folder that could not be reached.
     #[error("{}", .path.display())]
     File {
@@ -52,6 +55,7 @@ impl Fault for Error {
             Self::Core(e) => e.kind(),
             Self::Ingest(e) => e.kind(),
             Self::Warehouse(e) => e.kind(),
+            Self::Ops(e) => e.kind(),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::File { .. } => ErrorKind::Unavailable,
             Self::Asked { .. } => ErrorKind::InvalidParams,
@@ -63,6 +67,7 @@ impl Fault for Error {
             Self::Core(e) => e.hint(),
             Self::Ingest(e) => e.hint(),
             Self::Warehouse(e) => e.hint(),
+            Self::Ops(e) => e.hint(),
             Self::File { .. } => None,
             Self::Asked { hint, .. } => Some(hint.clone()),
         }

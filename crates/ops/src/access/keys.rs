@@ -2,7 +2,7 @@
 
 use super::audit::{Entry, Outcome, append};
 use super::role::shown;
-use super::secret::{self, ID_LENGTH, Secret};
+use super::secret::{self, Secret};
 use super::{Access, Role, Scopes};
 use crate::error::{Error, Result};
 use serde_json::json;
@@ -141,6 +141,9 @@ impl Access {
     /// # Errors
     /// No such key; a database that does not answer.
     pub async fn revoke(&self, actor: &str, id: &str) -> Result<KeyRecord> {
+        if !secret::is_id(id) {
+            return Err(unknown(id));
+        }
         let mut transaction = self.database.begin().await?;
         let now = self.database.now_ms();
         let statement = self
@@ -300,7 +303,7 @@ impl Access {
 
     /// A key with the hash of its secret.
     pub(super) async fn kept_key(&self, id: &str) -> Result<Option<(KeyRecord, String)>> {
-        if id.len() != ID_LENGTH {
+        if !secret::is_id(id) {
             return Ok(None);
         }
         let statement = format!("SELECT {COLUMNS} FROM access_keys WHERE id = ?");

@@ -11,7 +11,7 @@ use std::fmt;
 use tradewind_core::ErrorKind;
 
 /// Characters of a key's id: 71 random bits, so that ids do not meet by chance.
-pub(super) const ID_LENGTH: usize = 12;
+const ID_LENGTH: usize = 12;
 
 /// Characters of a secret: 190 random bits.
 const SECRET_LENGTH: usize = 32;
@@ -53,8 +53,16 @@ pub(super) fn new_id() -> Result<String> {
 pub(super) fn id_of(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("tw_")?;
     let (id, secret) = rest.split_once('_')?;
-    let base62 = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_alphanumeric());
-    (base62(id, ID_LENGTH) && base62(secret, SECRET_LENGTH)).then_some(id)
+    (is_base62(id, ID_LENGTH) && is_base62(secret, SECRET_LENGTH)).then_some(id)
+}
+
+/// Whether `text` could be an id. What could not is not asked of a database, which may refuse its characters.
+pub(super) fn is_id(text: &str) -> bool {
+    is_base62(text, ID_LENGTH)
+}
+
+fn is_base62(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// The hash that is kept, with its parameters and its salt, in the PHC form.
