@@ -84,8 +84,9 @@ pub(crate) async fn enter(State(keeper): State<Keeper>, mut request: Request, ne
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     let time = keeper.limits.time.unwrap_or(Duration::from_secs(server.settings.seconds_max));
+    let knock = Knock::of(&request, basic);
     let work = async {
-        let caller = match admit(&server, &request, role, scope, basic).await {
+        let caller = match admit(&server, knock, role, scope).await {
             Ok(caller) => caller,
             Err(problem) => return problem.into_response(),
         };
@@ -106,21 +107,38 @@ pub(crate) async fn enter(State(keeper): State<Keeper>, mut request: Request, ne
     response
 }
 
+/// What the door needs to know of a request.
+struct Knock {
+    client: Client,
+    key: Result<Option<String>, &'static str>,
+    /// What a refusal asks for.
+    challenge: &'static str,
+    /// Method and pattern.
+    route: String,
+}
+
+impl Knock {
+    fn of(request: &Request, basic: bool) -> Self {
+        Self {
+            client: request.extensions().get::<Client>().map_or_else(Client::unknown, |c| *c),
+            key: presented(request.headers(), basic),
+            challenge: match basic {
+                true => "Basic realm=\"tradewind: the key is the password\"",
+                false => "Bearer realm=\"tradewind\"",
+            },
+            route: format!("{} {}", word_of(request.method()), super::layers::route_of(request)),
+        }
+    }
+}
+
 async fn admit(
     server: &Server,
-    request: &Request,
+    knock: Knock,
     role: Role,
     scope: Option<Scope>,
-    basic: bool,
 ) -> Result<Arc<Principal>, Problem> {
-    let challenge = if basic {
-        "Basic realm=\"tradewind: the key is the password\""
-    } else {
-        "Bearer realm=\"tradewind\""
-    };
-    let client = request.extensions().get::<Client>().map_or_else(Client::unknown, |c| *c);
-    let key = presented(request.headers(), basic)
-        .map_err(|detail| Problem::http(Http::Unauthorized, detail).challenge(challenge))?;
+    let Knock { client, key, challenge, route } = knock;
+    let key = key.map_err(|detail| Problem::http(Http::Unauthorized, detail).challenge(challenge))?;
     let Some(key) = key else {
         refused("missing");
         return Err(Problem::http(Http::Unauthorized, "this route needs a key")
@@ -160,18 +178,17 @@ async fn admit(
         _ => format!("this needs the role {role}, the key has {}", caller.role),
     };
     if role >= Role::Operator {
-        write_down(server, &caller, request).await;
+        write_down(server, &caller, &route).await;
     }
     Err(Problem::new(ErrorKind::Denied, detail).hint("an admin can make a key that may"))
 }
 
 /// Writes a refused change to the audit log, not more often than now and then for one key: the log only grows.
-async fn write_down(server: &Server, caller: &Principal, request: &Request) {
+async fn write_down(server: &Server, caller: &Principal, route: &str) {
     if server.refusals.take(&caller.key_id, Instant::now()).is_err() {
         return;
     }
-    let route = super::layers::route_of(request);
-    let object = format!("route:{} {route}", word_of(request.method()));
+    let object = format!("route:{route}");
     let entry = Entry {
         actor: &caller.actor(),
         action: "access.denied",

@@ -26,7 +26,9 @@ mod time;
 pub(crate) use listen::TlsFiles;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::get;
 use problem::{Http, Problem};
 use state::Server;
@@ -95,7 +97,7 @@ pub(crate) fn run(
         };
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
-        let server = Server::new(shop.root().to_owned(), settings, access, metrics, openapi);
+        let server = Server::new(settings, access, metrics, openapi);
         // The state has just answered.
         server.readiness.state_answered();
         let router = router(&server, routes::all(sagemaker));
@@ -117,19 +119,23 @@ pub(crate) fn openapi_text(sagemaker: bool) -> Result<String> {
 fn router(server: &Server, routes: Routes) -> Router {
     routes
         .router(server)
-        .fallback(async || {
-            Problem::http(Http::NotFound, "there is no such route")
-                .hint("GET /v1/openapi.json lists the routes")
-        })
+        .fallback(no_route)
         .layer(CompressionLayer::new().gzip(true).zstd(true))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(server.clone(), layers::outermost))
         .with_state(server.clone())
 }
 
+async fn no_route() -> Problem {
+    Problem::http(Http::NotFound, "there is no such route").hint("GET /v1/openapi.json lists the routes")
+}
+
 fn metrics_router(server: &Server) -> Router {
-    let server = server.clone();
-    Router::new().route("/metrics", get(async move || routes::exposition(&server)))
+    Router::new().route("/metrics", get(exposed)).with_state(server.clone())
+}
+
+async fn exposed(State(server): State<Server>) -> Response {
+    routes::exposition(&server)
 }
 
 fn tls_files(shop: &Shop, settings: &ServeSettings) -> Result<Option<TlsFiles>> {

@@ -3,7 +3,6 @@
 use super::rates::Rates;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +19,6 @@ const STATE_AWAY_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct Server(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) shop: PathBuf,
     pub(crate) settings: ServeSettings,
     pub(crate) access: Access,
     pub(crate) metrics: PrometheusHandle,
@@ -43,14 +41,12 @@ impl std::ops::Deref for Server {
 
 impl Server {
     pub(crate) fn new(
-        shop: PathBuf,
         settings: ServeSettings,
         access: Access,
         metrics: PrometheusHandle,
         openapi: String,
     ) -> Self {
         Self(Arc::new(Inner {
-            shop,
             places: Semaphore::new(settings.requests_at_once_max),
             rates: Rates::new(settings.rate_per_second.into(), settings.rate_burst.into()),
             refusals: Rates::new(0.1, 5.0),
@@ -133,10 +129,5 @@ impl Readiness {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
-    }
-
-    /// Waits for the end; for answers that would go on for ever.
-    pub(crate) fn end(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
     }
 }
