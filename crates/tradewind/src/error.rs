@@ -18,6 +18,9 @@ pub enum Error {
     /// The shop's folder.
     #[error(transparent)]
     Warehouse(#[from] tradewind_warehouse::Error),
+    /// The state of operations: registry, jobs, access.
+    #[error(transparent)]
+    Ops(#[from] tradewind_ops::Error),
     /// A file or folder that could not be reached.
     #[error("{}", .path.display())]
     File {
@@ -56,6 +59,7 @@ impl Fault for Error {
             Self::Ingest(e) => e.kind(),
             Self::EventLog(e) => e.kind(),
             Self::Warehouse(e) => e.kind(),
+            Self::Ops(e) => e.kind(),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::File { .. } => ErrorKind::Unavailable,
             Self::Asked { .. } => ErrorKind::InvalidParams,
@@ -68,6 +72,7 @@ impl Fault for Error {
             Self::Ingest(e) => e.hint(),
             Self::EventLog(e) => e.hint(),
             Self::Warehouse(e) => e.hint(),
+            Self::Ops(e) => e.hint(),
             Self::File { .. } => None,
             Self::Asked { hint, .. } => Some(hint.clone()),
         }
