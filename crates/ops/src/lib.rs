@@ -20,7 +20,9 @@
 
 mod clock;
 mod error;
+pub mod registry;
 pub mod state;
+pub mod traffic;
 
 pub use clock::Clock;
 pub use error::{Error, Result};
