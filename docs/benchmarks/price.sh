@@ -2,8 +2,8 @@
 # Prices 13 weeks ahead (avocados by region and type, cutoffs 2017-06-25, 2017-09-24 and 2017-12-24) and 4 weeks ahead
 # (Dominick's orange juice by store and brand, 64 ounces, cutoffs week 148, 152 and 156), the latter also with the shop's
 # plan of deals and features known. Prints mean absolute error and the share within 10 % of the point forecast, the share
-# of likeliest price points that are right to half a cent, and processor seconds. With `validate` the cutoffs lie before
-# the first of those, so that nothing behind them is seen.
+# of likeliest price points that are right to half a cent, the coverage of 80 and 95 % intervals, and processor seconds.
+# With `validate` the cutoffs lie before the first of those, so that nothing behind them is seen.
 # Needs avocado.parquet and sales.parquet of the bayesm orange juice data in $DATA/avocado and $DATA/dominicks_oj, and an
 # interpreter with numpy and polars: DATA=… PYTHON=… docs/benchmarks/price.sh [validate] [TASK…]
 set -euo pipefail
@@ -42,7 +42,7 @@ def load(task):
 for task in tasks:
     d, cuts, h = load(task)
     d = d.sort('id', 'k')
-    Y, F, M = [], [], []
+    Y, F, M, Q = [], [], [], []
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     for cut in cuts:
         series, groups, columns, truth = [], ([], []), ([], []), []
@@ -76,16 +76,19 @@ for task in tasks:
         said = np.fromfile(f'{work}/said')
         n = len(series)
         mean = said[:n * h * 5].reshape(n, h * 5)[:, :h]; mode = said[n * h * 5:].reshape(n, h)
+        quantiles = said[:n * h * 5].reshape(n, h * 5)[:, h:].reshape(n, h, 4)
         order = {s[0]: i for i, s in enumerate(sorted(series, key=lambda s: s[0]))}
-        a, b, c = [], [], []
+        a, b, c, q = [], [], [], []
         for s, (places, values, m) in zip(series, truth):
             for p, v in zip(places, values):
                 a.append(v); b.append(mean[order[s[0]], p - m]); c.append(mode[order[s[0]], p - m])
-        Y.append(a); F.append(b); M.append(c)
+                q.append(quantiles[order[s[0]], p - m])
+        Y.append(a); F.append(b); M.append(c); Q.append(q)
         a, b, c = map(np.array, (a, b, c))
         print(task, cut, f'MAE {np.abs(a - b).mean():.4f}', f'within 10 % {(np.abs(a - b) <= .1 * a).mean():.4f}', f'exact {(np.abs(a - c) <= .005).mean():.4f}', flush=True)
-    y, f, m = map(np.concatenate, (Y, F, M))
+    y, f, m, q = map(np.concatenate, (Y, F, M, Q))
+    inside = lambda low, high: ((y >= q[:, low] - 1e-9) & (y <= q[:, high] + 1e-9)).mean()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    print(f'{task}: n {len(y)}, MAE {np.abs(y - f).mean():.4f}, within 10 % {(np.abs(y - f) <= .1 * y).mean():.4f}, exact {(np.abs(y - m) <= .005).mean():.4f}, mode: MAE {np.abs(y - m).mean():.4f} within 10 % {(np.abs(y - m) <= .1 * y).mean():.4f}, {spent:.0f} processor seconds', flush=True)
+    print(f'{task}: n {len(y)}, MAE {np.abs(y - f).mean():.4f}, within 10 % {(np.abs(y - f) <= .1 * y).mean():.4f}, exact {(np.abs(y - m) <= .005).mean():.4f}, mode: MAE {np.abs(y - m).mean():.4f} within 10 % {(np.abs(y - m) <= .1 * y).mean():.4f}, intervals of 80 and 95 % hold {inside(1, 2):.4f} {inside(0, 3):.4f}, {spent:.0f} processor seconds', flush=True)
 PY
 "$python" "$work/price.py" "$@"
