@@ -403,7 +403,7 @@ pub(super) fn no_model(model: &str) -> Error {
     Error::asked(
         ErrorKind::NotFound,
         format!("there is no model `{}`", shown(model)),
-        "`tradewind registry list` shows the models",
+        "look at the registry's list of models",
     )
 }
 

@@ -569,7 +569,7 @@ fn no_alias(model: &str, alias: &str) -> Error {
     Error::asked(
         ErrorKind::NotFound,
         format!("{model} has no alias {alias}"),
-        "`tradewind registry list` shows the models, their versions and aliases",
+        "look at the registry's list of models, versions and aliases",
     )
 }
 
