@@ -415,7 +415,7 @@ fn store_fault(place: &str, action: &'static str, error: &object_store::Error) -
 fn reason(error: &object_store::Error) -> String {
     use object_store::Error as E;
     match error {
-        E::NotFound { .. } => "it is not there".to_owned(),
+        E::NotFound { .. } => "there is no such file or bucket".to_owned(),
         E::PermissionDenied { .. } => "the store refused (no permission)".to_owned(),
         E::Unauthenticated { .. } => "the store refused (no or wrong credentials)".to_owned(),
         E::Generic { source, .. } => {
