@@ -195,8 +195,9 @@ impl Registry {
     /// Models by name.
     ///
     /// # Errors
-    /// A limit outside its range.
+    /// A limit or place outside its range.
     pub async fn models(&self, page: &Page) -> Result<Listed<ModelSummary>> {
+        page.after.as_deref().map_or(Ok(()), check_model)?;
         let limit = page.limit()?;
         let fault = self.database.fault("listing models");
         let rows: Vec<(String, i64, i64)> = self
