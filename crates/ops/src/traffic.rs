@@ -86,6 +86,7 @@ impl Traffic {
     /// # Errors
     /// A database that does not answer or holds something else.
     pub async fn split(&self, route: &str) -> Result<Option<Split>> {
+        check_route(route)?;
         let row: Option<(i64, String)> =
             select(&self.database, "SELECT revision, split FROM traffic_routes WHERE route = ?")
                 .bind(route.to_owned())
@@ -152,6 +153,7 @@ impl Traffic {
         expect: Option<u64>,
         change: &Change,
     ) -> Result<Split> {
+        check_route(route)?;
         let row: Option<(String,)> =
             select(&self.database, "SELECT split FROM traffic_history WHERE route = ? AND revision = ?")
                 .bind(route.to_owned())
@@ -187,6 +189,7 @@ impl Traffic {
     /// # Errors
     /// A limit or place outside its range.
     pub async fn history(&self, route: &str, page: &Page) -> Result<Listed<SplitChange>> {
+        check_route(route)?;
         let (limit, after) = (page.limit()?, page.after_number(i64::MAX)?);
         let rows: Vec<Row> = select(
             &self.database,

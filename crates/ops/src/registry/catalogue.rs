@@ -195,8 +195,9 @@ impl Registry {
     /// Models by name.
     ///
     /// # Errors
-    /// A limit outside its range.
+    /// A limit or place outside its range.
     pub async fn models(&self, page: &Page) -> Result<Listed<ModelSummary>> {
+        page.after.as_deref().map_or(Ok(()), check_model)?;
         let limit = page.limit()?;
         let fault = self.database.fault("listing models");
         let rows: Vec<(String, i64, i64)> = self
@@ -403,7 +404,7 @@ pub(super) fn no_model(model: &str) -> Error {
     Error::asked(
         ErrorKind::NotFound,
         format!("there is no model `{}`", shown(model)),
-        "`tradewind registry list` shows the models",
+        "look at the registry's list of models",
     )
 }
 

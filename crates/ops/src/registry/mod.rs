@@ -334,7 +334,7 @@ pub(crate) fn absent(reference: &Reference) -> Error {
     Error::asked(
         ErrorKind::NotFound,
         format!("there is no version {reference}"),
-        "`tradewind registry list` shows the models, their versions and aliases",
+        "look at the registry's list of models, versions and aliases",
     )
 }
 

@@ -427,6 +427,7 @@ impl Registry {
     /// # Errors
     /// A database that does not answer.
     pub async fn aliases(&self, model: &str) -> Result<Vec<Alias>> {
+        check_model(model)?;
         let rows: Vec<(String, i64, i64)> = self
             .select("SELECT alias, number, sequence FROM registry_aliases WHERE model = ? ORDER BY alias")
             .bind(model.to_owned())
@@ -457,9 +458,10 @@ impl Registry {
     /// The history of a model, or of one alias of it, the last line first.
     ///
     /// # Errors
-    /// No such model, a limit or place outside its range.
+    /// No such model, an alias that can be none, a limit or place outside its range.
     pub async fn history(&self, model: &str, alias: Option<&str>, page: &Page) -> Result<Listed<Promotion>> {
         check_model(model)?;
+        alias.map_or(Ok(()), check_alias)?;
         let (limit, after) = (page.limit()?, page.after_number(i64::MAX)?);
         let rows: Vec<Row> = self
             .select(
@@ -487,8 +489,10 @@ impl Registry {
     /// clock jumped back, the later line counts.
     ///
     /// # Errors
-    /// A database that does not answer.
+    /// A name that no model or alias can have, a database that does not answer.
     pub async fn standing_at(&self, model: &str, alias: &str, at_ms: i64) -> Result<Option<Promotion>> {
+        check_model(model)?;
+        check_alias(alias)?;
         let row: Option<Row> = self
             .select(
                 "SELECT sequence, alias, kind, from_number, to_number, actor, role, approval, reason, at_ms
@@ -569,7 +573,7 @@ fn no_alias(model: &str, alias: &str) -> Error {
     Error::asked(
         ErrorKind::NotFound,
         format!("{model} has no alias {alias}"),
-        "`tradewind registry list` shows the models, their versions and aliases",
+        "look at the registry's list of models, versions and aliases",
     )
 }
 

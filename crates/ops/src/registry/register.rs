@@ -94,7 +94,16 @@ impl Registry {
         };
         manifest.check()?;
         manifest.artifact_hash = manifest.hash();
-        let size = json(&manifest)?.len();
+        let text = json(&manifest)?;
+        // What is read back must have the hash that is written: no number may change on the way.
+        if serde_json::from_str::<Manifest>(&text).ok().as_ref() != Some(&manifest) {
+            return Err(Error::asked(
+                ErrorKind::InvalidInput,
+                format!("the manifest of {} does not stay the same as JSON", manifest.name),
+                "give parameters and metrics as plain numbers and texts",
+            ));
+        }
+        let size = text.len();
         if size > MANIFEST_BYTES_MAX {
             return Err(Error::asked(
                 ErrorKind::InvalidInput,

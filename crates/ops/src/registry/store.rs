@@ -61,7 +61,8 @@ impl Store {
     /// Opens a folder (`/shop/registry`, `file:///shop/registry`), which is made if it is not there, or
     /// `s3://bucket/prefix`. For S3, endpoint, region and credentials are taken from the usual variables of the
     /// environment (`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, …); an endpoint
-    /// without TLS needs `AWS_ALLOW_HTTP=true`.
+    /// without TLS needs `AWS_ALLOW_HTTP=true`. A process that dies while it uploads a large file leaves parts that no
+    /// listing shows; a rule of the bucket that ends incomplete uploads after a day takes them away.
     ///
     /// # Errors
     /// An address of another kind, a folder that cannot be made, settings of S3 that do not fit together.
@@ -414,7 +415,7 @@ fn store_fault(place: &str, action: &'static str, error: &object_store::Error) -
 fn reason(error: &object_store::Error) -> String {
     use object_store::Error as E;
     match error {
-        E::NotFound { .. } => "it is not there".to_owned(),
+        E::NotFound { .. } => "there is no such file or bucket".to_owned(),
         E::PermissionDenied { .. } => "the store refused (no permission)".to_owned(),
         E::Unauthenticated { .. } => "the store refused (no or wrong credentials)".to_owned(),
         E::Generic { source, .. } => {

@@ -8,5 +8,6 @@ mod databases;
 mod registry;
 mod registry_bundle;
 mod registry_faults;
+mod registry_s3;
 mod state;
 mod traffic;

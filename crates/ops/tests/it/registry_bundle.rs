@@ -52,6 +52,18 @@ async fn goes_out_and_comes_in_the_same() {
     assert_sound(&other).await;
 }
 
+/// Written by the first version that had a registry; it opens for ever, and its artifact has the same hash for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_format_opens() {
+    let (_fresh, _dir, registry) = shop().await;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/registry-1.tar.zst");
+    let version = registry.import(&file, &ImportSettings::default()).await.unwrap();
+    assert_eq!(version.artifact_hash, "b6b13d5386be4d41491ce0515553a029bc2af9b09e4d68fe3cddc62b23d09649");
+    assert_eq!((version.manifest.format, version.manifest.seed), (1, 42));
+    let folder = registry.fetch(&version).await.unwrap();
+    assert_eq!(fs::read_to_string(folder.join("shared.json")).unwrap(), "[1,2,3]");
+}
+
 /// The manifest and contents of an exported version.
 async fn exported() -> (tempfile::TempDir, Manifest, Vec<(String, Vec<u8>)>) {
     let (_fresh, dir, registry) = shop().await;

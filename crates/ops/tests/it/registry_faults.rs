@@ -223,6 +223,12 @@ async fn garbage_is_what_nobody_names() {
         fs::create_dir_all(&shelf).unwrap();
         fs::write(shelf.join(format!("{hash}-g")), "lost").unwrap();
         assert_eq!(registry.collect_garbage(Duration::from_secs(1)).await.unwrap().files, 0);
+        // As a collection that died half way leaves it: doomed, here with the file already gone.
+        let doomed = "INSERT INTO registry_blobs (hash, generation, bytes, refs, uses, touched_ms, doomed)
+             VALUES ('00', 'g', 7, 0, 1, 9000000, 1)";
+        sqlx::query(doomed).execute(database.pool()).await.unwrap();
+        let collected = registry.collect_garbage(Duration::from_secs(1)).await.unwrap();
+        assert_eq!((collected.files, collected.bytes), (1, 7));
         database.clock().set(1_002_000);
         let collected = registry.collect_garbage(Duration::from_secs(1)).await.unwrap();
         assert_eq!((collected.files, collected.bytes), (1, 4));
