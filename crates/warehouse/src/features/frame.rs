@@ -2,8 +2,8 @@
 
 use super::as_of::AsOfPartition;
 use super::definition::FeatureView;
-use super::layout::time_field;
-use super::source::{PlannedView, Rounding, column, entity_text, milliseconds, plan};
+use super::layout::{Layout, time_field};
+use super::source::{PlannedView, Rounding, column, entity_column, entity_text, milliseconds, plan};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::store::Snapshot;
@@ -337,7 +337,6 @@ impl TrainingFrame {
     /// The answers of one view in the order of labels.
     async fn view_stream(&self, planned: &PlannedView) -> Result<SendableRecordBatchStream> {
         let shop = self.snapshot.shop();
-        let partitions = shop.threads();
         let placed = Arc::new(PlacedLabels::new(&self.labels));
         let table = StreamingTable::try_new(placed.schema.clone(), vec![placed])?;
         let context = self.snapshot.context();
@@ -346,30 +345,11 @@ impl TrainingFrame {
         let until = self.last_known(context, &labels, planned).await?;
         let rows = planned.rows(None, until)?;
 
-        let entity = planned.entity_columns();
-        let labels = by_entity(labels.create_physical_plan().await?, &entity, partitions)?;
-        let rows = by_entity(rows.create_physical_plan().await?, &entity, partitions)?;
-        let mut fields = vec![Field::new(PLACE, DataType::Int64, false)];
-        fields.extend(planned_fields(planned, true));
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let joined = (0..partitions).map(|partition| -> Arc<dyn PartitionStream> {
-            Arc::new(AsOfPartition {
-                labels: labels.clone(),
-                rows: rows.clone(),
-                partition,
-                n_entity: entity.len(),
-                layout: planned.layout.clone(),
-                schema: schema.clone(),
-            })
-        });
-        let joined = joined.collect::<Vec<_>>();
-        let joined = StreamingTableExec::try_new(schema.clone(), joined, None, [], false, None)?;
-        let in_order = sorted(Arc::new(joined), &[PLACE.to_owned()])?;
-        let ordering = ordering_by(&in_order, &[PLACE.to_owned()])?;
-        let merged = SortPreservingMergeExec::new(ordering, in_order);
+        let (labels, rows) = (labels.create_physical_plan().await?, rows.create_physical_plan().await?);
+        let joined = joined(labels, rows, &planned.view, &planned.layout, shop.threads())?;
         let mut state = context.state();
         state.config_mut().options_mut().execution.sort_spill_reservation_bytes = MERGE_BYTES;
-        Ok(merged.execute(0, Arc::new(TaskContext::from(&state)))?)
+        Ok(joined.execute(0, Arc::new(TaskContext::from(&state)))?)
     }
 
     /// The last event time that any label can know; later rows need not be read.
@@ -390,8 +370,43 @@ impl TrainingFrame {
     }
 }
 
+/// The plan that answers a view's labels in their order: both sides in hash partitions of the entity, sorted, joined
+/// partition by partition, and brought back to the order of places.
+pub(super) fn joined(
+    labels: Arc<dyn ExecutionPlan>,
+    rows: Arc<dyn ExecutionPlan>,
+    view: &FeatureView,
+    layout: &Arc<Layout>,
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let entity: Vec<String> = (0..view.entity.len()).map(entity_column).collect();
+    let labels = by_entity(labels, &entity, partitions)?;
+    let rows = by_entity(rows, &entity, partitions)?;
+    let mut fields = vec![Field::new(PLACE, DataType::Int64, false)];
+    fields.extend(view_fields(view, layout, true));
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let parts = (0..partitions).map(|partition| -> Arc<dyn PartitionStream> {
+        Arc::new(AsOfPartition {
+            labels: labels.clone(),
+            rows: rows.clone(),
+            partition,
+            n_entity: entity.len(),
+            layout: layout.clone(),
+            schema: schema.clone(),
+        })
+    });
+    let parts = parts.collect::<Vec<_>>();
+    let answers = StreamingTableExec::try_new(schema.clone(), parts, None, [], false, None)?;
+    let in_order = sorted(Arc::new(answers), &[PLACE.to_owned()])?;
+    let ordering = ordering_by(&in_order, &[PLACE.to_owned()])?;
+    Ok(Arc::new(SortPreservingMergeExec::new(ordering, in_order)))
+}
+
 fn planned_fields(planned: &PlannedView, with_times: bool) -> Vec<Field> {
-    let (view, layout) = (&planned.view, &planned.layout);
+    view_fields(&planned.view, &planned.layout, with_times)
+}
+
+fn view_fields(view: &FeatureView, layout: &Layout, with_times: bool) -> Vec<Field> {
     let mut fields: Vec<Field> = if with_times { vec![time_field(view)] } else { vec![] };
     fields.extend((0..view.features.len()).map(|i| layout.field(view, i)));
     fields

@@ -1,6 +1,6 @@
 //! A definition with the types of its expressions known: what has to be kept of rows, and how values come of it.
 
-use super::definition::{Aggregation, FeatureView, Window};
+use super::definition::{Aggregation, FeatureView};
 use super::tally::{Tally, text_mark};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use std::cmp::Ordering;
@@ -121,11 +121,6 @@ impl Layout {
     /// The widest window that has an end.
     pub(crate) fn width_max(&self) -> i64 {
         self.groups.iter().filter_map(|g| g.width).max().unwrap_or(0)
-    }
-
-    /// Whether a feature looks at all rows.
-    pub(crate) fn looks_at_all(&self) -> bool {
-        self.groups.iter().any(|g| g.width.is_none())
     }
 
     /// Whether a row of this time is too old to stand for its entity at `now`.

@@ -583,7 +583,8 @@ impl OnlineStore {
         let watermark = self.watermark(&view.planned.view.name).expect("reads");
         let reach = Reach::of(&view.planned, watermark, until_ms);
         let rows = futures::stream::iter(rows(reach.after, reach.until).into_iter().map(Ok));
-        futures::executor::block_on(self.replace(view, reach, rows)).expect("materialises");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.replace(view, reach, rows)).expect("materialises");
     }
 
     /// Takes out all live events.

@@ -407,7 +407,7 @@ fn a_view_over_a_query_is_planned_and_its_faults_are_told() {
         ("value +", "view `a`, feature `x`, `expression`"),
         ("sum(value)", "choose an `aggregation`"),
         ("row_number() OVER ()", "choose a `window`"),
-        ("(SELECT max(value) FROM events)", "holds a query"),
+        ("(SELECT max(value) FROM events)", "`expression`"),
         ("value * random()", "`random` depends on more than the row"),
         ("query", "`query` is text, of which there is no sum"),
         ("value; DROP TABLE events", "`expression`"),
