@@ -20,6 +20,7 @@
 
 mod clock;
 mod error;
+pub mod jobs;
 pub mod state;
 
 pub use clock::Clock;

@@ -31,7 +31,7 @@ pub struct Migration {
 }
 
 /// Every step, in order; never changed once released, only added to. The format is their number.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[crate::jobs::MIGRATION];
 
 /// What the three databases call things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
