@@ -46,6 +46,14 @@ pub(crate) fn rows<T: Send>(
     Ok(parts.into_iter().flatten().collect())
 }
 
+/// One list a row, each ascending by column, as a square matrix.
+pub(crate) fn sparse(lists: Vec<Vec<(u32, f32)>>) -> SparseRows {
+    let n = lists.len();
+    let mut out = SparseRows::with_capacity(n, n, lists.iter().map(Vec::len).sum());
+    lists.into_iter().for_each(|list| out.push(list));
+    out
+}
+
 /// `Xᵀ diag(w) X` as a full square, row after row.
 pub(crate) fn square(
     run: &Run,

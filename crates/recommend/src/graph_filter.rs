@@ -16,6 +16,7 @@ use crate::gram;
 use crate::ials::as_row;
 use crate::item_knn::fits;
 use crate::spectral::{Leading, leading, orthonormalise, over_root};
+use crate::top::keep_largest;
 use crate::wide::{Panels, add_scaled};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
@@ -118,16 +119,11 @@ impl GraphFilter {
                 .map(|j| (*j, products[*j as usize] * over[i as usize] * over[*j as usize]))
                 .filter(|e| e.1 > 0.0)
                 .collect();
-            if kept.len() > self.k {
-                kept.select_nth_unstable_by(self.k - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                kept.truncate(self.k);
-                kept.sort_unstable_by_key(|e| e.0);
-            }
+            keep_largest(&mut kept, self.k);
+            kept.sort_unstable_by_key(|e| e.0);
             kept
         })?;
-        let n = items.n_rows();
-        let mut neighbours = SparseRows::with_capacity(n, n, lists.iter().map(Vec::len).sum());
-        lists.into_iter().for_each(|list| neighbours.push(list));
+        let neighbours = gram::sparse(lists);
         let params = self.clone();
         let mut out =
             Filter { params, neighbours, width, directions, sums, panels: Panels::default(), of_sources: vec![] };

@@ -9,6 +9,7 @@
 use crate::fitted::{Learnt, Model, build, load};
 use crate::gram;
 use crate::item_knn::{add_rows, added_by_rows, best_by_rows, fits, sources};
+use crate::top::keep_largest;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Interactions, ItemSet, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows};
 
@@ -93,17 +94,11 @@ impl Rp3Beta {
                 .filter(|j| **j != i)
                 .map(|j| (*j, sums[*j as usize] * hold[*j as usize]))
                 .collect();
-            if kept.len() > self.k {
-                kept.select_nth_unstable_by(self.k - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                kept.truncate(self.k);
-                kept.sort_unstable_by_key(|e| e.0);
-            }
+            keep_largest(&mut kept, self.k);
+            kept.sort_unstable_by_key(|e| e.0);
             kept
         })?;
-        let n = items.n_rows();
-        let mut out = SparseRows::with_capacity(n, n, lists.iter().map(Vec::len).sum());
-        lists.into_iter().for_each(|list| out.push(list));
-        Ok(out)
+        Ok(gram::sparse(lists))
     }
 }
 

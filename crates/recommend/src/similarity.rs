@@ -11,6 +11,7 @@
 //! length to that power.
 
 use crate::gram;
+use crate::top::keep_largest;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Result, Run, SparseRows};
 
@@ -76,17 +77,14 @@ impl Measure {
                 .map(|j| (*j, self.of(sums[*j as usize], scale[i as usize], scale[*j as usize])))
                 .filter(|e| e.1 > 0.0)
                 .collect();
-            if kept.len() > self.k && self.k > 0 {
-                kept.select_nth_unstable_by(self.k - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                kept.truncate(self.k);
+            // 0 keeps all.
+            if self.k > 0 {
+                keep_largest(&mut kept, self.k);
                 kept.sort_unstable_by_key(|e| e.0);
             }
             kept
         })?;
-        let mut out =
-            SparseRows::with_capacity(sources.n_rows(), sources.n_rows(), lists.iter().map(Vec::len).sum());
-        lists.into_iter().for_each(|list| out.push(list));
-        Ok(out)
+        Ok(gram::sparse(lists))
     }
 
     /// What a row brings into the denominator: as a source and as a target.

@@ -1,6 +1,7 @@
 //! The best of many scores.
 
 use crate::wide::wide;
+use std::cmp::Ordering;
 use tradewind_core::ItemSet;
 
 /// Scores looked at together before any is compared alone.
@@ -69,13 +70,21 @@ pub(crate) fn best_of_few(
     let mut all: Vec<(u32, f32)> =
         all.filter(|e| e.1 > 0.0 && among.is_none_or(|a| a.contains(e.0))).collect();
     SUMS.set(sums);
-    let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if all.len() > n && n > 0 {
-        all.select_nth_unstable_by(n - 1, by_score);
-    }
-    all.truncate(n);
-    all.sort_unstable_by(by_score);
+    keep_largest(&mut all, n);
+    all.sort_unstable_by(larger_first);
     all
+}
+
+/// Leaves the `n` entries with the largest values, in no order; of equal values those of the smaller index.
+pub(crate) fn keep_largest(entries: &mut Vec<(u32, f32)>, n: usize) {
+    if entries.len() > n && n > 0 {
+        entries.select_nth_unstable_by(n - 1, larger_first);
+    }
+    entries.truncate(n);
+}
+
+fn larger_first(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 wide! {

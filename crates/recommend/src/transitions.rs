@@ -14,6 +14,7 @@
 //! 2010) without factors, with skips (He, Kang & McAuley, *Translation-based recommendation*, RecSys 2017, compare it).
 
 use crate::fitted::{Learnt, Model, build, load};
+use crate::gram;
 use crate::item_knn::{best_by_rows, entry, fits};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -213,9 +214,7 @@ impl Transitions {
             .into_iter()
             .flatten()
             .collect();
-        let mut out = SparseRows::with_capacity(n, n, rows.iter().map(Vec::len).sum());
-        rows.into_iter().for_each(|row| out.push(row));
-        Ok(out)
+        Ok(gram::sparse(rows))
     }
 
     /// Hands over what follows event `k`, and with `backward` what it follows.

@@ -12,9 +12,15 @@ pub enum Error {
     /// A file that comes in.
     #[error(transparent)]
     Ingest(#[from] tradewind_ingest::IngestError),
+    /// The log of events.
+    #[error(transparent)]
+    EventLog(#[from] tradewind_ingest::event_log::EventLogError),
     /// The shop's folder.
     #[error(transparent)]
     Warehouse(#[from] tradewind_warehouse::Error),
+    /// The state of operations: registry, jobs, access.
+    #[error(transparent)]
+    Ops(#[from] tradewind_ops::Error),
     /// A file or folder that could not be reached.
     #[error("{}", .path.display())]
     File {
@@ -51,7 +57,9 @@ impl Fault for Error {
         match self {
             Self::Core(e) => e.kind(),
             Self::Ingest(e) => e.kind(),
+            Self::EventLog(e) => e.kind(),
             Self::Warehouse(e) => e.kind(),
+            Self::Ops(e) => e.kind(),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::File { .. } => ErrorKind::Unavailable,
             Self::Asked { .. } => ErrorKind::InvalidParams,
@@ -62,7 +70,9 @@ impl Fault for Error {
         match self {
             Self::Core(e) => e.hint(),
             Self::Ingest(e) => e.hint(),
+            Self::EventLog(e) => e.hint(),
             Self::Warehouse(e) => e.hint(),
+            Self::Ops(e) => e.hint(),
             Self::File { .. } => None,
             Self::Asked { hint, .. } => Some(hint.clone()),
         }

@@ -51,6 +51,28 @@ pub enum Error {
         /// What is wrong, with the key and the allowed values.
         message: String,
     },
+    /// Definitions of features that are not valid.
+    #[error(transparent)]
+    Definitions(crate::features::DefinitionFaults),
+    /// The online store of features failed.
+    #[error("{}: {action} failed: {source}", .path.display())]
+    Online {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// Features were asked for at a time of which the online store keeps too little.
+    #[error("view `{view}`: the online store answers from {oldest_ms} on (milliseconds since 1970)")]
+    TooEarly {
+        /// The view.
+        view: String,
+        /// The earliest time that can be asked for.
+        oldest_ms: i64,
+    },
     /// Another import is being written.
     #[error("{}: another import is being written into this shop", .0.display())]
     Busy(PathBuf),
@@ -189,8 +211,13 @@ impl Fault for Error {
                 ErrorKind::InvalidInput
             }
             Self::Rows { .. } => ErrorKind::InvalidInput,
-            Self::Settings { .. } | Self::UnknownOutput(_) => ErrorKind::InvalidParams,
+            Self::Settings { .. } | Self::UnknownOutput(_) | Self::Definitions(_) => ErrorKind::InvalidParams,
             Self::State { .. } | Self::Machine { .. } => ErrorKind::Unavailable,
+            Self::Online { source, .. } => match source.as_ref() {
+                redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => ErrorKind::InvalidInput,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::TooEarly { .. } => ErrorKind::InvalidInput,
             Self::Query(e) => match e.find_root() {
                 Df::Plan(_) | Df::SQL(..) | Df::SchemaError(..) => ErrorKind::InvalidInput,
                 Df::ResourcesExhausted(_) | Df::IoError(_) | Df::ObjectStore(_) => ErrorKind::Unavailable,
@@ -216,6 +243,14 @@ impl Fault for Error {
             }
             Self::Query(e) if matches!(e.find_root(), Df::ResourcesExhausted(_)) => {
                 Some("raise storage.memory_mib in tradewind.toml".into())
+            }
+            Self::Online { source, .. } => match source.as_ref() {
+                redb::Error::DatabaseAlreadyOpen => Some("end the other process that has it open".into()),
+                redb::Error::Corrupted(_) => Some("remove the file and materialise again".into()),
+                _ => None,
+            },
+            Self::TooEarly { .. } => {
+                Some("ask for a later time, or build a training frame, which answers at any time".into())
             }
             Self::Core(e) => e.hint(),
             _ => None,

@@ -7,6 +7,7 @@
 
 pub mod clean;
 pub mod error;
+pub mod features;
 pub mod files;
 mod overrides;
 pub mod panel;

@@ -39,6 +39,12 @@ pub struct Settings {
     pub run: RunSettings,
     /// How data are kept.
     pub storage: StorageSettings,
+    /// Where events that stream in are kept.
+    pub events: EventsSettings,
+    /// Where the state of operations lies.
+    pub ops: OpsSettings,
+    /// How answers are served.
+    pub serve: ServeSettings,
 }
 
 /// The shop itself.
@@ -132,8 +138,99 @@ pub struct StorageSettings {
     pub rows_per_file: usize,
 }
 
+/// Where events that stream in are kept, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSettings {
+    /// Empty: in the shop's `log/`; else the address of a broker.
+    pub address: String,
+    /// The stream or topic.
+    pub name: String,
+    /// When events are on disk.
+    pub fsync: FsyncPolicy,
+    /// Longest wait for the disk with [`FsyncPolicy::Interval`], 1 to 60,000.
+    pub fsync_interval_ms: u64,
+    /// Parts that can be worked on at once, 1 to 64.
+    pub partitions: u32,
+    /// Failures after which an event becomes a dead letter, 1 to 1,000.
+    pub deliveries_max: u32,
+    /// How long ids are remembered, in minutes, 1 to 10,080.
+    pub dedup_minutes: u64,
+    /// How many ids are remembered, 0 to 100,000,000.
+    pub dedup_events: usize,
+    /// MiB of events kept; 0: no limit.
+    pub retention_mib: u64,
+    /// Days events are kept; 0: for ever.
+    pub retention_days: u64,
+    /// MiB of one file, 1 to 4,096.
+    pub segment_mib: u64,
+}
+
+/// When events of the embedded log are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FsyncPolicy {
+    /// Before they are acknowledged.
+    Always,
+    /// After an interval.
+    Interval,
+}
+
+/// Where the state of operations lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpsSettings {
+    /// The address of the database; empty for `ops.db` in the shop, `env:NAME` for the environment variable `NAME`.
+    pub state: String,
+}
+
+/// How answers are served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeSettings {
+    /// Address and port.
+    pub listen: String,
+    /// The certificates (PEM); empty for plain HTTP.
+    pub tls_certificate: String,
+    /// Their private key (PEM).
+    pub tls_key: String,
+    /// Address and port of metrics without a key; empty for none.
+    pub metrics_listen: String,
+    /// Trusted proxies in front, 0 to 10.
+    pub proxies: usize,
+    /// The longest body in KiB, 1 to 1,048,576.
+    pub body_kib_max: usize,
+    /// The longest time of an answer in seconds, 1 to 3,600.
+    pub seconds_max: u64,
+    /// Requests at the same time, 1 to 100,000.
+    pub requests_at_once_max: usize,
+    /// Requests a second of one key; 0 for any number.
+    pub rate_per_second: u32,
+    /// Requests that a quiet key has saved up, 1 to 10,000,000.
+    pub rate_burst: u32,
+    /// Seconds between the first word of the end and the last new request, 0 to 3,600.
+    pub drain_notice_seconds: u64,
+    /// Seconds that requests under way have then, 1 to 3,600.
+    pub drain_seconds: u64,
+    /// Whether SageMaker's container contract is answered.
+    pub sagemaker: bool,
+    /// The form of the log.
+    pub log: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
 /// What a key may hold.
 enum Allowed {
+    Flag,
     Words(&'static [&'static str]),
     ListOf(&'static [&'static str]),
     Whole(i64, i64),
@@ -141,9 +238,11 @@ enum Allowed {
     AnyText,
     Currency,
     Patterns,
+    Name,
 }
 
-use Allowed::{AnyText, Currency, ListOf, Number, Patterns, Whole, Words};
+use Allowed::{AnyText, Currency, ListOf, Name, Number, Patterns, Whole, Words};
+use Allowed::{AnyText, Currency, Flag, ListOf, Number, Patterns, Whole, Words};
 
 /// Every key with what it may hold. A test holds this list against the template.
 const KEYS: &[(&str, &str, Allowed)] = &[
@@ -178,6 +277,32 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("run", "seed", Whole(0, i64::MAX)),
     ("storage", "memory_mib", Whole(64, 1_048_576)),
     ("storage", "rows_per_file", Whole(1_000, 10_000_000)),
+    ("events", "address", AnyText),
+    ("events", "name", Name),
+    ("events", "fsync", Words(&["always", "interval"])),
+    ("events", "fsync_interval_ms", Whole(1, 60_000)),
+    ("events", "partitions", Whole(1, 64)),
+    ("events", "deliveries_max", Whole(1, 1000)),
+    ("events", "dedup_minutes", Whole(1, 10_080)),
+    ("events", "dedup_events", Whole(0, 100_000_000)),
+    ("events", "retention_mib", Whole(0, 1_000_000_000)),
+    ("events", "retention_days", Whole(0, 36_500)),
+    ("events", "segment_mib", Whole(1, 4096)),
+    ("ops", "state", AnyText),
+    ("serve", "listen", AnyText),
+    ("serve", "tls_certificate", AnyText),
+    ("serve", "tls_key", AnyText),
+    ("serve", "metrics_listen", AnyText),
+    ("serve", "proxies", Whole(0, 10)),
+    ("serve", "body_kib_max", Whole(1, 1_048_576)),
+    ("serve", "seconds_max", Whole(1, 3_600)),
+    ("serve", "requests_at_once_max", Whole(1, 100_000)),
+    ("serve", "rate_per_second", Whole(0, 10_000_000)),
+    ("serve", "rate_burst", Whole(1, 10_000_000)),
+    ("serve", "drain_notice_seconds", Whole(0, 3_600)),
+    ("serve", "drain_seconds", Whole(1, 3_600)),
+    ("serve", "sagemaker", Flag),
+    ("serve", "log", Words(&["text", "json"])),
 ];
 
 impl Allowed {
@@ -185,18 +310,21 @@ impl Allowed {
     fn words(&self) -> String {
         let quoted = |w: &[&str]| w.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
         match self {
+            Flag => "true or false".into(),
             Words(w) => format!("one of {}", quoted(w)),
             ListOf(w) => format!("a list of {}, each at most once", quoted(w)),
             Whole(a, b) => format!("a whole number from {a} to {b}"),
             Number(a, b) => format!("a number from {a} to {b}"),
             AnyText => "text in quotes, at most 200 characters".into(),
             Patterns => "a list of texts, each with at least one character beside `*`".into(),
+            Name => "1 to 64 of a-z, A-Z, 0-9, _ and - in quotes".into(),
             Currency => "three capital letters in quotes, as \"CNY\", or \"\"".into(),
         }
     }
 
     fn admits(&self, value: &toml_edit::Value) -> bool {
         match self {
+            Flag => value.as_bool().is_some(),
             Words(w) => value.as_str().is_some_and(|s| w.contains(&s)),
             ListOf(w) => value.as_array().is_some_and(|list| {
                 let words: Vec<_> = list.iter().map(|v| v.as_str().unwrap_or_default()).collect();
@@ -209,6 +337,10 @@ impl Allowed {
             }
             Patterns => value.as_array().is_some_and(|list| {
                 list.iter().all(|v| v.as_str().is_some_and(|s| s.chars().any(|c| c != '*') && s.len() <= 200))
+            }),
+            Name => value.as_str().is_some_and(|s| {
+                let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+                (1..=64).contains(&s.len()) && s.bytes().all(fits)
             }),
             AnyText => value.as_str().is_some_and(|s| s.chars().count() <= 200),
             Currency => value
@@ -356,6 +488,7 @@ mod tests {
             ("[clean]\n\noutlier_threshold = nan", 3, "a number from 1 to 100"),
             ("[clean]\noutlier_threshold = \"6\"", 2, "a number from 1 to 100"),
             ("[run]\nseed = -1", 2, "`run.seed` is -1"),
+            ("[events]\nname = \"a.b\"", 2, "1 to 64 of a-z"),
             ("run = 3", 1, "must be a section"),
             ("[run]\nseed = ", 2, "not valid TOML"),
             ("[run]\nseed = 99999999999999999999", 2, "not valid TOML"),

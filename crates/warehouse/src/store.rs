@@ -446,6 +446,10 @@ impl Snapshot {
         &self.parts
     }
 
+    pub(crate) fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
     /// DataFusion's own interface to this snapshot.
     pub fn context(&self) -> &SessionContext {
         &self.context
@@ -512,6 +516,6 @@ impl Snapshot {
 }
 
 /// Queries read; they make and change nothing.
-fn read_only() -> SQLOptions {
+pub(crate) fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }

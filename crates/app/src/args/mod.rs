@@ -1,6 +1,7 @@
 //! What can be typed. Parsing has no side effects; each command's own file does the work.
 
 pub(crate) mod recommend;
+pub(crate) mod serve;
 
 use crate::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -58,8 +59,16 @@ pub(crate) enum Command {
     Learn(LearnArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
+    /// Serve the shop's answers over HTTP
+    Serve(serve::ServeArgs),
+    /// Make, list, revoke and replace keys of the server
+    Keys(serve::KeysArgs),
+    /// Read and check the log of who changed what
+    Audit(serve::AuditArgs),
     /// List the models with their parameters
     Models(ModelsArgs),
+    /// Ask a server whether it is well: code 0 when it answers with a 2xx status, else 1
+    Probe(ProbeArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -88,6 +97,8 @@ pub(crate) enum ReferencePage {
     Commands,
     /// Keys of tradewind.toml.
     Settings,
+    /// Routes of the server, as OpenAPI 3.1.
+    Openapi,
 }
 
 /// `tradewind init`
@@ -96,6 +107,23 @@ pub(crate) struct InitArgs {
     /// The folder to make
     #[arg(default_value = "shop", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+    /// Leave a shop that is there as it is, and say that all is well: for scripts that run at every start
+    #[arg(long)]
+    pub(crate) if_absent: bool,
+}
+
+/// `tradewind probe`
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// What to ask for
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/readyz", value_hint = ValueHint::Url)]
+    pub(crate) url: String,
+    /// How long the whole answer may take, in seconds
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub(crate) timeout_seconds: u64,
+    /// Take any certificate: for a server of one's own host, whose certificate names another
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 /// `tradewind import`

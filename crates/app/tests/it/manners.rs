@@ -34,6 +34,34 @@ fn mistakes_of_the_user_end_with_1_and_say_what_to_do() {
 }
 
 #[test]
+fn a_probe_without_a_server_ends_with_1_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody listens on a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let e = fails(dir.path(), 1, &["probe", "--url", &format!("http://{free}/livez")]);
+    assert!(e.contains("/livez") && e.contains("hint"), "{e}");
+    for url in ["127.0.0.1:8080", "file:///etc/passwd", "http://me:secret@127.0.0.1/"] {
+        let e = fails(dir.path(), 1, &["probe", "--url", url]);
+        assert!(e.contains("http://") && !e.contains("secret"), "{e}");
+    }
+}
+
+#[test]
+fn init_makes_a_shop_once_when_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |told: String| serde_json::from_str::<serde_json::Value>(&told).unwrap()["made"].clone();
+    assert_eq!(made(ok(dir.path(), &["init", "--if-absent", "--json", "shop"])), true);
+    let settings = dir.path().join("shop/tradewind.toml");
+    std::fs::write(&settings, "[shop]\nname = \"kept\"\n").unwrap();
+    assert_eq!(made(ok(dir.path(), &["init", "--if-absent", "--json", "shop"])), false);
+    assert!(std::fs::read_to_string(&settings).unwrap().contains("kept"));
+    // Only a shop is left alone: other files are still a reason to stop.
+    std::fs::create_dir(dir.path().join("other")).unwrap();
+    std::fs::write(dir.path().join("other/notes.txt"), "mine").unwrap();
+    fails(dir.path(), 1, &["init", "--if-absent", "other"]);
+}
+
+#[test]
 fn chinese_is_spoken_when_asked() {
     let dir = tempfile::tempdir().unwrap();
     assert!(ok(dir.path(), &["--lang", "zh", "init", "shop"]).contains("已创建"));

@@ -47,6 +47,7 @@ fn from_a_bare_folder_to_trends() {
     ok(d, &["init", "shop"]);
     let e = fails(d, 1, &["init", "shop"]);
     assert!(e.contains("shop"), "{e}");
+    assert!(ok(d, &["init", "--if-absent", "shop"]).contains("nothing changed"));
     ok(d, &["import", "--preset", "canonical", "orders.csv", "catalogue.jsonl"]);
     let before = checked(d);
     let again = ok(d, &["import", "--preset", "canonical", "orders.csv"]);

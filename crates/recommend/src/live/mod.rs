@@ -333,47 +333,41 @@ impl Live {
         if new.weight <= 0.0 {
             return;
         }
-        let middle = others.partition_point(|e| e.ds <= new.ds);
-        let gap = |e: &Kept| new.ds.saturating_sub(e.ds).saturating_abs();
+        let (before, after) = others.split_at(others.partition_point(|e| e.ds <= new.ds));
+        self.count_away(before.iter().rev(), new, |e| (e.item, new.item, new.ds));
+        self.count_away(after.iter(), new, |e| (new.item, e.item, e.ds));
+    }
+
+    /// Counts a new event with others, which come by their distance; `ordered` tells which item of the two came first,
+    /// which later, and when.
+    fn count_away<'k>(
+        &self,
+        others: impl Iterator<Item = &'k Kept>,
+        new: Kept,
+        ordered: impl Fn(&Kept) -> (u32, u32, i64),
+    ) {
         let (mut lag, mut last) = (0, new.ds);
-        for e in others[..middle].iter().rev() {
+        for e in others {
             lag += usize::from(e.ds != last);
             last = e.ds;
-            let near = purchase_pair(e, &new) && gap(e) <= self.settings.together_gap;
+            let gap = new.ds.saturating_sub(e.ds).saturating_abs();
+            let near = purchase_pair(e, &new) && gap <= self.settings.together_gap;
             if lag > self.settings.window && !near {
                 break;
             }
             if e.item == new.item || e.weight <= 0.0 {
                 continue;
             }
+            let (first, later, ds) = ordered(e);
             if lag <= self.settings.window {
-                self.after.add(e.item, new.item, self.by_lag[lag], new.ds);
+                self.after.add(first, later, self.by_lag[lag], ds);
                 if lag == 0 {
-                    self.after.add(new.item, e.item, 1.0, new.ds);
+                    self.after.add(later, first, 1.0, ds);
                 }
             }
             if near {
-                self.together.add(e.item, new.item, 1.0, new.ds);
-                self.together.add(new.item, e.item, 1.0, new.ds);
-            }
-        }
-        (lag, last) = (0, new.ds);
-        for e in &others[middle..] {
-            lag += usize::from(e.ds != last);
-            last = e.ds;
-            let near = purchase_pair(e, &new) && gap(e) <= self.settings.together_gap;
-            if lag > self.settings.window && !near {
-                break;
-            }
-            if e.item == new.item || e.weight <= 0.0 {
-                continue;
-            }
-            if lag <= self.settings.window {
-                self.after.add(new.item, e.item, self.by_lag[lag], e.ds);
-            }
-            if near {
-                self.together.add(e.item, new.item, 1.0, e.ds);
-                self.together.add(new.item, e.item, 1.0, e.ds);
+                self.together.add(first, later, 1.0, ds);
+                self.together.add(later, first, 1.0, ds);
             }
         }
     }

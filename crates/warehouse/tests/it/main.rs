@@ -3,6 +3,7 @@
 
 mod clean;
 mod compat;
+mod features;
 mod outputs;
 mod overrides;
 mod panel;
