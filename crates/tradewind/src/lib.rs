@@ -40,9 +40,11 @@ pub mod learning;
 mod model_folder;
 pub mod overrides;
 pub mod recommending;
+pub mod serving;
 pub mod trends;
 pub mod what_if;
 mod word_panel;
+pub mod wording;
 
 pub use error::{Error, Result};
 
@@ -50,6 +52,7 @@ pub use tradewind_core as core;
 pub use tradewind_forecast as forecast;
 pub use tradewind_ingest as ingest;
 pub use tradewind_learn as learn;
+pub use tradewind_ops as ops;
 pub use tradewind_recommend as recommend;
 pub use tradewind_text as text;
 pub use tradewind_warehouse as warehouse;
