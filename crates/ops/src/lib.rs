@@ -18,6 +18,7 @@
 //! # });
 //! ```
 
+pub mod access;
 mod clock;
 mod error;
 pub mod state;

@@ -1,4 +1,5 @@
 //! The life of a model against real databases.
 
+mod access;
 mod databases;
 mod state;
