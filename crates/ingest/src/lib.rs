@@ -32,6 +32,7 @@ mod date;
 mod decode;
 mod delimited;
 mod error;
+pub mod event_log;
 mod excel;
 mod gather;
 mod import;
