@@ -42,9 +42,11 @@ mod model_folder;
 pub mod operations;
 pub mod overrides;
 pub mod recommending;
+pub mod serving;
 pub mod trends;
 pub mod what_if;
 mod word_panel;
+pub mod wording;
 
 pub use error::{Error, Result};
 
