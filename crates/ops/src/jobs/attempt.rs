@@ -45,6 +45,7 @@ pub(super) async fn perform(
     let began = Instant::now();
     let timeout = (taken.step.timeout_s > 0.0).then(|| Duration::from_secs_f64(taken.step.timeout_s));
     let cancel = context.cancel_flag();
+    let left = results::unfinished(&jobs.results, taken.run, &taken.step.name, taken.fence);
     let mut task = tokio::spawn(once(jobs, taken.clone(), work, context));
     let mut asked: Option<Instant> = None;
     let mut out_of_time = false;
@@ -66,6 +67,10 @@ pub(super) async fn perform(
             break Ending::Failed(StepFault::cancelled());
         }
     };
+    if matches!(ending, Ending::Failed(_)) {
+        // What it had written is of no use; a thread that still writes leaves it to the sweep.
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(left)).await;
+    }
     match ending {
         Ending::Failed(_) if out_of_time => Ending::Failed(StepFault {
             kind: ErrorKind::Unavailable,

@@ -23,6 +23,8 @@ pub struct NewSchedule {
     pub pipeline: String,
     /// What the runs are handed.
     pub parameters: Map<String, Value>,
+    /// What random numbers of the runs come from.
+    pub seed: i64,
     /// The pattern, see [`Schedule::new`].
     pub cron: String,
     /// The time zone, as `Asia/Shanghai`.
@@ -42,6 +44,8 @@ pub struct ScheduleRecord {
     pub pipeline: String,
     /// What the runs are handed.
     pub parameters: Map<String, Value>,
+    /// What random numbers of the runs come from.
+    pub seed: i64,
     /// The pattern.
     pub cron: String,
     /// The time zone.
@@ -63,7 +67,7 @@ pub struct ScheduleRecord {
 }
 
 const SCHEDULE: &str =
-    "SELECT s.name, s.pipeline, s.parameters, s.cron, s.zone, s.missed, s.paused, s.after_ms, s.asked_by,
+    "SELECT s.name, s.pipeline, s.parameters, s.seed, s.cron, s.zone, s.missed, s.paused, s.after_ms, s.asked_by,
     COALESCE((SELECT max(f.run) FROM jobs_firing f WHERE f.schedule = s.name), 0) AS last_run
     FROM jobs_schedule s";
 
@@ -90,12 +94,13 @@ impl Jobs {
             .await
             .map_err(&fault)?;
         self.query(
-            "INSERT INTO jobs_schedule (name, pipeline, parameters, cron, zone, missed, paused, after_ms, asked_by,
-                created_ms) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+            "INSERT INTO jobs_schedule (name, pipeline, parameters, seed, cron, zone, missed, paused, after_ms, asked_by,
+                created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
         )
         .bind(new.name.clone())
         .bind(new.pipeline.clone())
         .bind(Value::Object(new.parameters.clone()).to_string())
+        .bind(new.seed)
         .bind(new.cron.clone())
         .bind(new.zone.clone())
         .bind(new.missed.code())
@@ -226,6 +231,7 @@ impl Jobs {
         Ok(ScheduleRecord {
             pipeline: row.try_get("pipeline").map_err(&fault)?,
             parameters: serde_json::from_str(&parameters).map_err(|_| broken())?,
+            seed: row.try_get("seed").map_err(&fault)?,
             missed: Missed::of(&missed).ok_or_else(broken)?,
             paused,
             next_ms: next.unwrap_or(0),
@@ -296,6 +302,7 @@ impl Turn {
         let order = NewRun {
             pipeline: record.pipeline.clone(),
             parameters: record.parameters.clone(),
+            seed: record.seed,
             asked_by: format!("schedule {name}"),
             reason: format!("{} in {}", record.cron, record.zone),
             once: format!("schedule:{name}:{fire_ms}"),

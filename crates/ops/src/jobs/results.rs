@@ -86,6 +86,10 @@ pub(super) fn finish(
         keep(&from, &from, &mut files)?;
         files.sort();
     }
+    if files.is_empty() {
+        // Folders without files are nothing that anybody could want.
+        let _ = fs::remove_dir_all(&from);
+    }
     let folder = if files.is_empty() { String::new() } else { format!("{pipeline}/{step}/{run}.{fence}") };
     if !folder.is_empty() {
         let to = results.join(&folder);

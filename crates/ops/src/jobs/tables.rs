@@ -52,7 +52,8 @@ pub(crate) const MIGRATION: Migration = Migration {
             beat BIGINT NOT NULL, ended BIGINT NOT NULL, started_ms BIGINT NOT NULL, beat_ms BIGINT NOT NULL,
             UNIQUE (ended, id))",
         "CREATE TABLE IF NOT EXISTS jobs_schedule (
-            name {key} NOT NULL PRIMARY KEY, pipeline {key} NOT NULL, parameters {text} NOT NULL, cron {text} NOT NULL,
+            name {key} NOT NULL PRIMARY KEY, pipeline {key} NOT NULL, parameters {text} NOT NULL, seed BIGINT NOT NULL,
+            cron {text} NOT NULL,
             zone {key} NOT NULL, missed {key} NOT NULL, paused BIGINT NOT NULL, after_ms BIGINT NOT NULL,
             asked_by {text} NOT NULL, created_ms BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS jobs_firing (

@@ -27,6 +27,19 @@ impl Works {
         self
     }
 
+    /// The same work with something laid around each: counting, tracing, faults for tests.
+    pub fn around(self, mut lay: impl FnMut(&str, &str, Arc<dyn Work>) -> Arc<dyn Work>) -> Self {
+        Self(
+            self.0
+                .into_iter()
+                .map(|((pipeline, step), work)| {
+                    let work = lay(&pipeline, &step, work);
+                    ((pipeline, step), work)
+                })
+                .collect(),
+        )
+    }
+
     fn of(&self, pipeline: &str, step: &str) -> Option<&Arc<dyn Work>> {
         self.0.get(&(pipeline.to_owned(), step.to_owned()))
     }

@@ -86,12 +86,11 @@ struct House {
 }
 
 impl House {
-    async fn every() -> Vec<Self> {
-        let mut out = Vec::new();
-        for fresh in databases::every().await {
-            out.push(Self::on(fresh, Clock::system()).await);
-        }
-        out
+    /// The same on every database, side by side: they wait for disks more than they work.
+    async fn each(check: impl AsyncFn(Self)) {
+        let houses = databases::every().await.into_iter().map(|fresh| Self::on(fresh, Clock::system()));
+        let houses = futures::future::join_all(houses).await;
+        futures::future::join_all(houses.into_iter().map(check)).await;
     }
 
     async fn on(fresh: databases::Fresh, clock: Clock) -> Self {
@@ -122,7 +121,7 @@ impl House {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_run_in_order_and_equal_successes_are_taken_from_the_cache() {
-    for house in House::every().await {
+    House::each(async |house| {
         let pipeline = diamond("shop");
         house.jobs.define(&pipeline).await.unwrap();
         house.jobs.define(&pipeline).await.unwrap();
@@ -184,12 +183,13 @@ async fn steps_run_in_order_and_equal_successes_are_taken_from_the_cache() {
         house.jobs.enqueue(NewRun { seed: 7, ..NewRun::of("shop") }).await.unwrap();
         worker.run_until_idle().await.unwrap();
         assert_eq!(house.ran(), ["c"]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
-    for house in House::every().await {
+    House::each(async |house| {
         let mut pipeline = diamond("shop");
         for step in &mut pipeline.steps {
             step.retries = 2;
@@ -231,12 +231,13 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
         mended.run_until_idle().await.unwrap();
         assert_eq!(house.ran(), ["c", "d"]);
         assert_eq!(house.states(again).await, ["cached", "cached", "succeeded", "succeeded"]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_out_of_time_and_a_cancelled_run_end() {
-    for house in House::every().await {
+    House::each(async |house| {
         let mut pipeline = diamond("shop");
         pipeline.steps[1].timeout_s = 0.1;
         house.jobs.define(&pipeline).await.unwrap();
@@ -283,12 +284,13 @@ async fn a_step_out_of_time_and_a_cancelled_run_end() {
         house.jobs.cancel(waiting).await.unwrap();
         assert_eq!(house.states(waiting).await, ["cancelled"; 4]);
         assert_eq!(house.jobs.run(waiting).await.unwrap().state, State::Cancelled);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_over_two_workers_and_the_urgent_go_first() {
-    for house in House::every().await {
+    House::each(async |house| {
         let mut pipeline = Pipeline::new("wide", (0..4).map(|n| step(&format!("s{n}"), &[])).collect());
         pipeline.runs_at_once = 2;
         pipeline.groups.insert("gpu".into(), 1);
@@ -338,12 +340,13 @@ async fn limits_hold_over_two_workers_and_the_urgent_go_first() {
         assert!(runs.iter().all(|run| run.state == State::Succeeded));
         let first_to_begin = runs.iter().min_by_key(|run| (run.started_ms, -run.priority)).unwrap();
         assert_eq!(first_to_begin.id, last);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_done_again_as_runs_of_their_own() {
-    for house in House::every().await {
+    House::each(async |house| {
         let pipeline = diamond("shop");
         house.jobs.define(&pipeline).await.unwrap();
         let worker = house.worker(&pipeline, plain);
@@ -396,12 +399,13 @@ async fn parts_are_done_again_as_runs_of_their_own() {
         assert_eq!(dates, ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]);
         backfill.from = date("1900-01-01");
         assert_eq!(house.jobs.backfill(&backfill).await.unwrap_err().kind(), ErrorKind::InvalidParams);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_follows_others_once_each_time() {
-    for house in House::every().await {
+    House::each(async |house| {
         let mut reports = Pipeline::new("report", vec![step("r", &[])]);
         reports.after = vec!["left".into(), "right".into()];
         let pipelines = [
@@ -448,7 +452,8 @@ async fn a_pipeline_follows_others_once_each_time() {
         count(1).await;
         house.jobs.enqueue(left).await.unwrap();
         count(2).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -530,7 +535,7 @@ async fn schedules_fire_once_whatever_the_clock_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_followed_from_this_process_and_from_others() {
-    for house in House::every().await {
+    House::each(async |house| {
         let pipeline = diamond("shop");
         house.jobs.define(&pipeline).await.unwrap();
         // Another process has another bell.
@@ -577,12 +582,13 @@ async fn changes_are_followed_from_this_process_and_from_others() {
         }
         assert!(!seen.iter().any(|(run, _)| *run == other));
         elsewhere.database().close().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_checked_and_named_orders_given_once() {
-    for house in House::every().await {
+    House::each(async |house| {
         house.jobs.define(&diamond("shop")).await.unwrap();
         let fault = house.jobs.enqueue(NewRun::of("shoe")).await.unwrap_err();
         assert_eq!(fault.kind(), ErrorKind::NotFound);
@@ -600,12 +606,13 @@ async fn orders_are_checked_and_named_orders_given_once() {
         broken.steps[0].after.push("d".into());
         assert_eq!(house.jobs.define(&broken).await.unwrap_err().kind(), ErrorKind::InvalidParams);
         assert_eq!(house.jobs.runs(&RunFilter::default()).await.unwrap().len(), 1);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_bounded_and_old_things_are_swept() {
-    for house in House::every().await {
+    House::each(async |house| {
         let pipeline = Pipeline::new("shop", vec![step("a", &[])]);
         house.jobs.define(&pipeline).await.unwrap();
         let worker = house.worker(&pipeline, |context| {
@@ -634,7 +641,8 @@ async fn logs_are_bounded_and_old_things_are_swept() {
         assert_eq!((swept.runs, swept.folders), (1, 1));
         assert!(!folder.exists());
         assert_eq!(house.jobs.run(old).await.unwrap_err().kind(), ErrorKind::NotFound);
-    }
+    })
+    .await;
 }
 
 /// Whether a path holds any file; for tests of faults.
