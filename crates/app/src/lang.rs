@@ -52,6 +52,15 @@ impl Lang {
     }
 }
 
+impl From<Lang> for tradewind::wording::Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Self::En,
+            Lang::Zh => Self::Zh,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

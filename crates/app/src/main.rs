@@ -101,6 +101,8 @@ fn main() -> ExitCode {
         Command::Forecast(args) => commands::forecast::run(&mut context, &args),
         Command::Recommend(args) => commands::recommend::run(&mut context, &args),
         Command::Learn(args) => commands::learn::run(&mut context, &args),
+        Command::Pipeline(args) => commands::pipeline::run(&mut context, &args.action),
+        Command::Jobs(args) => commands::jobs::run(&mut context, &args.action),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Serve(args) => commands::serve::run(&mut context, &args),
         Command::Keys(args) => commands::keys::run(&mut context, &args),

@@ -4,84 +4,28 @@ use crate::lang::Lang;
 use tradewind::forecast::anomalies::{Cause, Kind};
 use tradewind::forecast::backtest::DemandClass;
 use tradewind::forecast::trend::{NaiveScores, Scores, TrendQuality};
-use tradewind::{Basis, Direction, Driver, DriverKind, Freq, Stage};
+use tradewind::wording;
+pub(crate) use tradewind::wording::{growth, percent};
+use tradewind::{Basis, Direction, Driver, Freq, Stage};
 
 /// Falling, steady, rising.
 pub(crate) fn direction(lang: Lang, direction: Direction) -> &'static str {
-    match direction {
-        Direction::Falling => lang.pick("falling", "下降"),
-        Direction::Steady => lang.pick("steady", "平稳"),
-        Direction::Rising => lang.pick("rising", "上升"),
-    }
+    wording::direction(lang.into(), direction)
 }
 
 /// The stage of life.
 pub(crate) fn stage(lang: Lang, stage: Stage) -> &'static str {
-    match stage {
-        Stage::New => lang.pick("new", "新品期"),
-        Stage::Rising => lang.pick("growing", "成长期"),
-        Stage::Peak => lang.pick("peak", "高峰期"),
-        Stage::Mature => lang.pick("mature", "成熟期"),
-        Stage::Falling => lang.pick("declining", "衰退期"),
-        Stage::Dormant => lang.pick("dormant", "休眠"),
-        Stage::Seasonal => lang.pick("seasonal", "季节性"),
-    }
+    wording::stage(lang.into(), stage)
 }
 
 /// What an answer rests on, where that must be said.
 pub(crate) fn basis(lang: Lang, basis: Basis) -> Option<&'static str> {
-    match basis {
-        Basis::History => None,
-        Basis::Attributes => {
-            Some(lang.pick("new: judged by its category and attributes", "新品：依据品类与属性判断"))
-        }
-    }
+    wording::basis(lang.into(), basis)
 }
 
 /// A cause in words, as "its season is ahead".
 pub(crate) fn driver(lang: Lang, driver: &Driver) -> String {
-    let up = driver.toward != Direction::Falling;
-    let say = |rise: (&str, &str), fall: (&str, &str)| {
-        let (en, zh) = if up { rise } else { fall };
-        lang.pick(en, zh).to_owned()
-    };
-    let text = match driver.kind {
-        DriverKind::Season => say(("its season is ahead", "旺季将至"), ("its season is passing", "旺季将过")),
-        DriverKind::Holiday => {
-            say(("a festival is ahead", "节日或大促将至"), ("a festival has passed", "节日或大促已过"))
-        }
-        DriverKind::Price => say(("its price went down", "价格下调"), ("its price went up", "价格上调")),
-        DriverKind::Promotion => say(("a promotion helps", "促销拉动"), ("a promotion ends", "促销结束")),
-        DriverKind::Momentum => {
-            say(("its sales gain pace", "销量势头向上"), ("its sales lose pace", "销量势头向下"))
-        }
-        DriverKind::Level => say(
-            ("its sales are below their usual level", "近期销量低于常态，趋于回升"),
-            ("its sales are above their usual level", "近期销量高于常态，趋于回落"),
-        ),
-        DriverKind::Category => {
-            say(("its category pulls it up", "品类上行带动"), ("its category pulls it down", "品类下行拖累"))
-        }
-        DriverKind::Shop => {
-            say(("the whole shop sells more", "全店上行带动"), ("the whole shop sells less", "全店下行拖累"))
-        }
-        DriverKind::LifeCycle => say(
-            ("its age speaks for growth", "所处生命周期利于增长"),
-            ("its age speaks for decline", "所处生命周期趋于衰退"),
-        ),
-        DriverKind::Regularity => say(
-            ("how regularly it sells speaks for growth", "销售规律利于增长"),
-            ("how regularly it sells speaks for decline", "销售规律预示下降"),
-        ),
-        DriverKind::Stock => say(("it is in stock again", "恢复有货"), ("it ran out of stock", "缺货")),
-        DriverKind::Interest => {
-            say(("more people look at it", "关注度上升"), ("fewer people look at it", "关注度下降"))
-        }
-    };
-    match driver.detail.as_deref().filter(|d| !d.is_empty()) {
-        Some(detail) => format!("{text} ({})", event(lang, detail)),
-        None => text,
-    }
+    wording::driver(lang.into(), driver)
 }
 
 /// What sort of anomaly.
@@ -114,9 +58,7 @@ pub(crate) fn cause(lang: Lang, cause: &Cause) -> String {
 
 /// The name of an event of the calendar by its key; any other detail stays as it is.
 fn event(lang: Lang, key: &str) -> String {
-    let key = key.strip_prefix("own:").unwrap_or(key);
-    tradewind::core::calendar::events::spec(key)
-        .map_or_else(|| key.replace('_', " "), |e| lang.pick(e.name_en, e.name_zh).to_owned())
+    wording::event(lang.into(), key)
 }
 
 /// How good trends were on past dates that the model had not seen, in plain words.
@@ -237,41 +179,10 @@ pub(crate) fn naive_rows(lang: Lang, scores: &[NaiveScores]) -> Vec<Vec<String>>
     scores.iter().map(|n| score_row(naive(lang, &n.name), &n.scores)).collect()
 }
 
-/// A share in percent with its sign: +23 %, −4 %.
-pub(crate) fn growth(share: f64) -> String {
-    if !share.is_finite() {
-        return "–".to_owned();
-    }
-    // Beyond a tenfold the exact share says nothing that a factor does not say better.
-    if share >= 9.0 {
-        return format!("×{:.0}", share + 1.0);
-    }
-    let percent = (share * 100.0).round();
-    format!(
-        "{}{:.0}%",
-        if percent > 0.0 {
-            "+"
-        } else if percent < 0.0 {
-            "−"
-        } else {
-            "±"
-        },
-        percent.abs()
-    )
-}
-
-/// A probability in whole percent; never 0 % or 100 %, which nobody can promise.
-pub(crate) fn percent(p: f64) -> String {
-    match (p * 100.0).round() {
-        r if r < 1.0 => "<1%".to_owned(),
-        r if r > 99.0 => ">99%".to_owned(),
-        r => format!("{r:.0}%"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tradewind::DriverKind;
 
     #[test]
     fn numbers_in_words() {

@@ -75,6 +75,12 @@ impl Run {
         self
     }
 
+    /// The same run that stops when `flag` says so, for whoever has a flag already.
+    pub fn with_cancel_flag(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.cancelled = flag;
+        self
+    }
+
     /// The same run on `threads` threads (0: all cores).
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;

@@ -1,7 +1,7 @@
 //! Answers as tables: what is written to files and handed to other programs.
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
     TimestampMillisecondArray,
 };
 use arrow::datatypes::{Date32Type, Field, Float64Type, Int64Type, Schema, TimestampMillisecondType};
@@ -27,19 +27,22 @@ fn stamps(freq: Freq, values: Vec<Stamp>) -> ArrayRef {
     }
 }
 
-fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
+/// Columns as a table.
+pub(crate) fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, a)| Field::new(name, a.data_type().clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|c| c.1).collect())
         .map_err(|e| Error::Invalid(format!("the answer does not form a table: {e}")))
 }
 
-fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
+/// Numbers as a column.
+pub(crate) fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
     // Unknown is null in files, since not every reader knows NaN.
     Arc::new(values.map(|v| v.is_finite().then_some(v)).collect::<Float64Array>())
 }
 
-fn texts<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+/// Texts as a column.
+pub(crate) fn texts<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
     // Collected first: the builder wants to know how many there are, which a flattened iterator cannot say.
     Arc::new(StringArray::from_iter_values(values.collect::<Vec<S>>()))
 }
@@ -208,7 +211,13 @@ pub fn planner_table(forecasts: &[Forecast], figures: &[Vec<f64>]) -> Result<Rec
     with_column(&forecast_table(forecasts)?, 4, "planner", floats(figures.iter().flatten().copied()))
 }
 
-fn with_column(table: &RecordBatch, at: usize, name: &str, values: ArrayRef) -> Result<RecordBatch> {
+/// A table with one more column at a place.
+pub(crate) fn with_column(
+    table: &RecordBatch,
+    at: usize,
+    name: &str,
+    values: ArrayRef,
+) -> Result<RecordBatch> {
     let mut columns: Vec<(String, ArrayRef)> = table
         .schema()
         .fields()
@@ -255,8 +264,11 @@ pub(crate) fn forecast_of_table(
             _ => ds.as_primitive_opt::<Date32Type>().map(|a| i64::from(a.value(row)) * DAY),
         };
         let steps = row..row + horizon;
-        let means: Vec<f64> = steps.clone().map(|r| mean.value(r)).collect();
-        let spread: Vec<f64> = steps.flat_map(|r| quantiles.iter().map(move |q| q.value(r))).collect();
+        // Unknown is null in files.
+        let known =
+            |values: &Float64Array, r: usize| if values.is_null(r) { f64::NAN } else { values.value(r) };
+        let means: Vec<f64> = steps.clone().map(|r| known(&mean, r)).collect();
+        let spread: Vec<f64> = steps.flat_map(|r| quantiles.iter().map(move |q| known(q, r))).collect();
         out.push(ids.value(row), start.ok_or_else(broken)?, &means, &spread)?;
     }
     Ok(out)
@@ -307,8 +319,32 @@ pub fn trend_table(trends: &[Trend], freq: Freq) -> Result<RecordBatch> {
     ])
 }
 
+/// The columns of a table as values of JSON, name by name; what is null or not a number is null.
+///
+/// # Errors
+/// A column that holds neither numbers, texts, flags nor whole numbers.
+pub fn values(table: &RecordBatch) -> Result<Vec<(String, Vec<serde_json::Value>)>> {
+    let mut out = Vec::with_capacity(table.num_columns());
+    for (field, array) in table.schema().fields().iter().zip(table.columns()) {
+        let values = if let Some(a) = array.as_primitive_opt::<Float64Type>() {
+            a.iter().map(serde_json::Value::from).collect()
+        } else if let Some(a) = array.as_primitive_opt::<Int64Type>() {
+            a.iter().map(serde_json::Value::from).collect()
+        } else if let Some(a) = array.as_string_opt::<i32>() {
+            a.iter().map(serde_json::Value::from).collect()
+        } else if let Some(a) = array.as_boolean_opt() {
+            a.iter().map(serde_json::Value::from).collect()
+        } else {
+            let kind = field.data_type();
+            return Err(Error::Invalid(format!("the column `{}` of type {kind} has no JSON", field.name())));
+        };
+        out.push((field.name().clone(), values));
+    }
+    Ok(out)
+}
+
 /// A value of an enum as its word in JSON.
-fn word(value: &impl serde::Serialize) -> String {
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(s)) => s,
         _ => String::new(),
@@ -318,7 +354,6 @@ fn word(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Array;
     use arrow::datatypes::DataType;
     use tradewind_core::{Basis, ChangePoint, Driver, DriverKind, Stage};
 

@@ -30,6 +30,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A version's artifact that is not whole.
+    #[error("{} {what}", .path.display())]
+    Artifact {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// What was asked does not go together; the text says what does.
     #[error("{text}")]
     Asked {
@@ -60,6 +68,7 @@ impl Fault for Error {
             Self::EventLog(e) => e.kind(),
             Self::Warehouse(e) => e.kind(),
             Self::Ops(e) => e.kind(),
+            Self::Artifact { .. } => ErrorKind::InvalidInput,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::File { .. } => ErrorKind::Unavailable,
             Self::Asked { .. } => ErrorKind::InvalidParams,
@@ -73,6 +82,9 @@ impl Fault for Error {
             Self::EventLog(e) => e.hint(),
             Self::Warehouse(e) => e.hint(),
             Self::Ops(e) => e.hint(),
+            Self::Artifact { .. } => {
+                Some("fetch the version from the registry again, or make it anew".to_owned())
+            }
             Self::File { .. } => None,
             Self::Asked { hint, .. } => Some(hint.clone()),
         }

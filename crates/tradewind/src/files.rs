@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::events::own_events;
 use arrow::record_batch::RecordBatch;
 use std::path::Path;
-use tradewind_core::calendar::OwnEvent;
+use tradewind_core::calendar::{Calendar, OwnEvent, Region};
 use tradewind_core::{Freq, Panel, Run};
 use tradewind_ingest::{ImportOptions, PanelOptions, RejectLimit, preset, read};
 use tradewind_warehouse::Shop;
@@ -47,4 +47,19 @@ pub fn read_events(run: &Run, path: &Path) -> Result<Vec<OwnEvent>> {
 /// Faults of the shop, and a kind or region that does not exist.
 pub fn shop_events(shop: &Shop) -> Result<Vec<OwnEvent>> {
     own_events(&shop.read_table("calendar")?)
+}
+
+/// The calendar of a shop: that of its regions, with its own events.
+///
+/// # Errors
+/// As [`shop_events`].
+pub fn shop_calendar(shop: &Shop) -> Result<Calendar> {
+    let regions: Vec<Region> = shop
+        .settings()
+        .shop
+        .regions
+        .iter()
+        .map(|r| r.parse())
+        .collect::<Result<_, tradewind_core::Error>>()?;
+    Ok(Calendar::new(&regions).with_events(shop_events(shop)?))
 }

@@ -41,10 +41,13 @@ pub mod learning;
 mod model_folder;
 pub mod operations;
 pub mod overrides;
+pub mod pipelines;
 pub mod recommending;
+pub mod serving;
 pub mod trends;
 pub mod what_if;
 mod word_panel;
+pub mod wording;
 
 pub use error::{Error, Result};
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::word_panel::word_panel;
+use serde::{Deserialize, Serialize};
 use tradewind_core::calendar::Calendar;
 use tradewind_core::{Direction, Freq, Panel, Params, Run, Stamp, Trend};
 use tradewind_forecast::Options;
@@ -12,7 +13,8 @@ use tradewind_warehouse::clean::CleanReport;
 use tradewind_warehouse::panel::{GroupBy, PanelRequest, shop_panel};
 
 /// What trends are told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum By {
     /// Each product.
     Product,
@@ -22,6 +24,26 @@ pub enum By {
     Store,
     /// Each word that stands in several titles.
     Word,
+}
+
+impl By {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Product, Self::Category, Self::Store, Self::Word];
+
+    /// Its word, as in files and requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::Category => "category",
+            Self::Store => "store",
+            Self::Word => "word",
+        }
+    }
+
+    /// The one of that name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|b| b.name() == name)
+    }
 }
 
 /// The series whose trends are asked, and those the model learns from.

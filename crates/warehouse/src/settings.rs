@@ -182,6 +182,8 @@ pub enum FsyncPolicy {
 pub struct OpsSettings {
     /// The address of the database; empty for `ops.db` in the shop, `env:NAME` for the environment variable `NAME`.
     pub state: String,
+    /// Where files of registered models lie; empty for `registry/` in the shop, `env:NAME` as for the state.
+    pub registry: String,
 }
 
 /// How answers are served.
@@ -236,13 +238,14 @@ enum Allowed {
     Whole(i64, i64),
     Number(f64, f64),
     AnyText,
+    /// Of a database or store: it may hold a password, so no error tells it.
+    Address,
     Currency,
     Patterns,
     Name,
 }
 
-use Allowed::{AnyText, Currency, ListOf, Name, Number, Patterns, Whole, Words};
-use Allowed::{AnyText, Currency, Flag, ListOf, Number, Patterns, Whole, Words};
+use Allowed::{Address, AnyText, Currency, Flag, ListOf, Name, Number, Patterns, Whole, Words};
 
 /// Every key with what it may hold. A test holds this list against the template.
 const KEYS: &[(&str, &str, Allowed)] = &[
@@ -277,7 +280,7 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("run", "seed", Whole(0, i64::MAX)),
     ("storage", "memory_mib", Whole(64, 1_048_576)),
     ("storage", "rows_per_file", Whole(1_000, 10_000_000)),
-    ("events", "address", AnyText),
+    ("events", "address", Address),
     ("events", "name", Name),
     ("events", "fsync", Words(&["always", "interval"])),
     ("events", "fsync_interval_ms", Whole(1, 60_000)),
@@ -288,7 +291,8 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("events", "retention_mib", Whole(0, 1_000_000_000)),
     ("events", "retention_days", Whole(0, 36_500)),
     ("events", "segment_mib", Whole(1, 4096)),
-    ("ops", "state", AnyText),
+    ("ops", "state", Address),
+    ("ops", "registry", Address),
     ("serve", "listen", AnyText),
     ("serve", "tls_certificate", AnyText),
     ("serve", "tls_key", AnyText),
@@ -316,6 +320,7 @@ impl Allowed {
             Whole(a, b) => format!("a whole number from {a} to {b}"),
             Number(a, b) => format!("a number from {a} to {b}"),
             AnyText => "text in quotes, at most 200 characters".into(),
+            Address => "an address in quotes, at most 1000 characters, or \"\"".into(),
             Patterns => "a list of texts, each with at least one character beside `*`".into(),
             Name => "1 to 64 of a-z, A-Z, 0-9, _ and - in quotes".into(),
             Currency => "three capital letters in quotes, as \"CNY\", or \"\"".into(),
@@ -343,6 +348,7 @@ impl Allowed {
                 (1..=64).contains(&s.len()) && s.bytes().all(fits)
             }),
             AnyText => value.as_str().is_some_and(|s| s.chars().count() <= 200),
+            Address => value.as_str().is_some_and(|s| s.chars().count() <= 1000),
             Currency => value
                 .as_str()
                 .is_some_and(|s| s.is_empty() || (s.len() == 3 && s.bytes().all(|b| b.is_ascii_uppercase()))),
@@ -389,8 +395,11 @@ impl Settings {
                     return Err(fault(at, format!("unknown key `{section}.{key}`; [{section}] has: {keys}")));
                 };
                 let value = item.as_value().filter(|v| allowed.admits(v)).ok_or_else(|| {
-                    let got =
-                        item.as_value().map_or("a section".to_owned(), |v| v.to_string().trim().to_owned());
+                    let got = match item.as_value() {
+                        None => "a section".to_owned(),
+                        Some(_) if matches!(allowed, Address) => "something else".to_owned(),
+                        Some(v) => v.to_string().trim().to_owned(),
+                    };
                     fault(at, format!("`{section}.{key}` is {got}; allowed: {}", allowed.words()))
                 })?;
                 let Some(toml::Value::Table(target)) = merged.get_mut(section) else { continue };
@@ -490,6 +499,11 @@ mod tests {
             ("[run]\nseed = -1", 2, "`run.seed` is -1"),
             ("[events]\nname = \"a.b\"", 2, "1 to 64 of a-z"),
             ("run = 3", 1, "must be a section"),
+            (
+                "[ops]\nstate = [\"postgres://me:s3cret@db\"]",
+                2,
+                "`ops.state` is something else; allowed: an address",
+            ),
             ("[run]\nseed = ", 2, "not valid TOML"),
             ("[run]\nseed = 99999999999999999999", 2, "not valid TOML"),
             ("[run]\nseed = 1\nseed = 2", 3, "not valid TOML"),

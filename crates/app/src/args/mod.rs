@@ -1,5 +1,6 @@
 //! What can be typed. Parsing has no side effects; each command's own file does the work.
 
+pub(crate) mod jobs;
 pub(crate) mod recommend;
 pub(crate) mod serve;
 
@@ -57,6 +58,10 @@ pub(crate) enum Command {
     Recommend(recommend::RecommendArgs),
     /// Learn from any table: fit, tune, predict, evaluate, explain
     Learn(LearnArgs),
+    /// Run the shop's pipeline: import, check, fit, evaluate, register, promote, predict, report
+    Pipeline(jobs::PipelineArgs),
+    /// See, stop, repeat and work on runs of pipelines
+    Jobs(jobs::JobsArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
     /// Serve the shop's answers over HTTP

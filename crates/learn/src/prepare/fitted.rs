@@ -244,6 +244,11 @@ impl FittedRecipe {
     pub fn needs(&self) -> Vec<&str> {
         self.columns.iter().map(|c| c.name.as_str()).collect()
     }
+
+    /// The columns it needs with what they hold.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, Holds)> + '_ {
+        self.columns.iter().map(|c| (c.name.as_str(), c.holds))
+    }
 }
 
 impl FittedColumn {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model_folder::{ModelFolder, hash, json};
 use std::path::Path;
 use tradewind_learn::ensemble::load_fitted;
+use tradewind_learn::prepare::FittedRecipe;
 
 /// The format that this version writes; older ones keep opening.
 pub(super) const FORMAT: u32 = 1;
@@ -48,5 +49,25 @@ impl Model {
             learner: load_fitted(&manifest.model, folder.read(LEARNER, &manifest.learner_hash)?)?,
             manifest,
         })
+    }
+
+    /// The fitted preparation and what was learnt, as JSON.
+    ///
+    /// # Errors
+    /// A learner that cannot be saved.
+    pub(crate) fn states(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        Ok((json(&self.recipe)?, json(&self.learner.save()?)?))
+    }
+
+    /// Back from [`Model::states`] and a manifest.
+    ///
+    /// # Errors
+    /// A learner that is not in the catalogue, or a state that is not its own.
+    pub(crate) fn of_states(
+        manifest: Manifest,
+        recipe: FittedRecipe,
+        learner: serde_json::Value,
+    ) -> Result<Self> {
+        Ok(Self { recipe, learner: load_fitted(&manifest.model, learner)?, manifest })
     }
 }

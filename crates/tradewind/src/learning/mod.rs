@@ -331,6 +331,16 @@ fn split(run: &Run, material: &Material, validation: f64) -> Result<(Vec<usize>,
         .ok_or_else(|| Error::asked("there are too few rows to hold some out", "leave out --validation"))
 }
 
+/// The rows of a table to learn from, and a share of it held out to be measured on: the latest, whole groups, or by
+/// chance with every class having its share, as [`fit`] holds out its own.
+///
+/// # Errors
+/// As [`Material::of`]; a share out of range; too few rows.
+pub fn hold_out(run: &Run, frame: &Frame, request: &FitRequest, share: f64) -> Result<(Frame, Frame)> {
+    let (train, held) = split(run, &Material::of(frame.clone(), request)?, share)?;
+    Ok((frame.select_rows(&train)?, frame.select_rows(&held)?))
+}
+
 fn fingerprint(data: &Dataset) -> String {
     let mut hasher = blake3::Hasher::new();
     for v in data.x().values().iter().chain(data.y()) {
@@ -370,8 +380,13 @@ impl Model {
         Ok(self.learner.predict(&self.prepared(frame)?.x)?)
     }
 
+    /// The fitted preparation.
+    pub(crate) fn recipe(&self) -> &FittedRecipe {
+        &self.recipe
+    }
+
     /// The rows of a table as the learner reads them.
-    fn prepared(&self, frame: &Frame) -> Result<Prepared> {
+    pub(crate) fn prepared(&self, frame: &Frame) -> Result<Prepared> {
         for name in &self.manifest.columns {
             target::column(frame, name, "model")?;
         }
