@@ -244,7 +244,11 @@ impl NatsMember {
             held.written = Instant::now();
             let (next, kept) = (held.read, held.place.next);
             if next > kept {
-                self.set_place(partition, |place| place.next = next).await?;
+                match self.set_place(partition, |place| place.next = next).await {
+                    // Nothing of it was in hand.
+                    Ok(()) | Err(EventLogError::TakenOver { .. }) => {}
+                    Err(e) => return Err(e),
+                }
             }
         }
         Ok(())

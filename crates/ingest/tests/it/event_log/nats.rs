@@ -120,11 +120,13 @@ async fn a_server_that_dies_and_comes_back_has_all_that_was_acknowledged() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // The same member goes on, over whatever its connection has gone through.
-    let mut got = vec![];
+    let (mut got, mut faults) = (vec![], vec![]);
+    let until = std::time::Instant::now() + 4 * LATE;
     while got.len() < 60 {
-        assert!(std::time::Instant::now() < until, "{} of 60", got.len());
-        if let Ok(batch) = member.read(100, SOON).await {
-            got.extend(batch.iter().map(number));
+        assert!(std::time::Instant::now() < until, "{} of 60: {faults:?}", got.len());
+        match member.read(100, SOON).await {
+            Ok(batch) => got.extend(batch.iter().map(number)),
+            Err(e) => faults.push(e.to_string()),
         }
     }
     got.sort_unstable();
