@@ -21,7 +21,9 @@
 pub mod access;
 mod clock;
 mod error;
+pub mod registry;
 pub mod state;
+pub mod traffic;
 
 pub use clock::Clock;
 pub use error::{Error, Result};

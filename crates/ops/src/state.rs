@@ -31,7 +31,8 @@ pub struct Migration {
 }
 
 /// Every step, in order; never changed once released, only added to. The format is their number.
-const MIGRATIONS: &[Migration] = &[crate::access::MIGRATION];
+const MIGRATIONS: &[Migration] =
+    &[crate::registry::MIGRATION, crate::traffic::MIGRATION, crate::access::MIGRATION];
 
 /// What the three databases call things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,11 @@ impl Dialect {
         let (text, bytes, key) = match self {
             Self::Sqlite => ("TEXT", "BLOB", "TEXT"),
             Self::Postgres => ("TEXT", "BYTEA", "VARCHAR(191)"),
-            Self::Mysql => ("LONGTEXT", "LONGBLOB", "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+            Self::Mysql => (
+                "LONGTEXT CHARACTER SET utf8mb4",
+                "LONGBLOB",
+                "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            ),
         };
         statement.replace("{text}", text).replace("{bytes}", bytes).replace("{key}", key)
     }
