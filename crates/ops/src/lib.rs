@@ -21,6 +21,7 @@
 pub mod access;
 mod clock;
 mod error;
+pub mod jobs;
 pub mod registry;
 pub mod state;
 pub mod traffic;

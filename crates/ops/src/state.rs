@@ -31,8 +31,12 @@ pub struct Migration {
 }
 
 /// Every step, in order; never changed once released, only added to. The format is their number.
-const MIGRATIONS: &[Migration] =
-    &[crate::registry::MIGRATION, crate::traffic::MIGRATION, crate::access::MIGRATION];
+const MIGRATIONS: &[Migration] = &[
+    crate::registry::MIGRATION,
+    crate::traffic::MIGRATION,
+    crate::jobs::MIGRATION,
+    crate::access::MIGRATION,
+];
 
 /// What the three databases call things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 
 mod access;
 mod databases;
+mod jobs;
+mod jobs_faults;
 mod registry;
 mod registry_bundle;
 mod registry_faults;
