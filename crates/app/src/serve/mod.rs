@@ -37,6 +37,7 @@ use std::path::PathBuf;
 use table::Routes;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tradewind::operations::Operations;
 use tradewind::ops::access::Access;
 use tradewind::warehouse::settings::ServeSettings;
 use tradewind::{Error, Result, Shop};
@@ -71,7 +72,7 @@ pub(crate) fn run(
             .map_err(|e| Error::asked(format!("no threads to serve with: {e}"), "try again"))?
     };
     runtime.block_on(async {
-        let database = tradewind::operations::open_state(shop).await?;
+        let Operations { database, jobs, registry, .. } = Operations::open(shop).await?;
         let access = Access::open(database).await?;
         let has_keys = !access.keys().await?.is_empty();
         let tls = match tls_files(shop, &settings)? {
@@ -97,7 +98,7 @@ pub(crate) fn run(
         };
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
-        let server = Server::new(settings, access, metrics, openapi);
+        let server = Server::new(settings, access, registry, jobs, metrics, openapi);
         // The state has just answered.
         server.readiness.state_answered();
         let router = router(&server, routes::all(sagemaker));
@@ -110,10 +111,31 @@ pub(crate) fn run(
 
 /// The description of all routes, as the golden file and the server tell it.
 pub(crate) fn openapi_text(sagemaker: bool) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(&routes::all(sagemaker).openapi())
-        .map_err(|e| Error::asked(format!("the description cannot be written: {e}"), "report it"))?;
+    let fault =
+        |e: serde_json::Error| Error::asked(format!("the description cannot be written: {e}"), "report it");
+    let mut api = serde_json::to_value(routes::all(sagemaker).openapi()).map_err(fault)?;
+    order_extensions(&mut api);
+    let mut text = serde_json::to_string_pretty(&api).map_err(fault)?;
     text.push('\n');
     Ok(text)
+}
+
+/// Puts the `x-` keys of every object in order behind the others: they come from a hash map, and the text is a golden file.
+fn order_extensions(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            let mut names: Vec<String> = map.keys().filter(|k| k.starts_with("x-")).cloned().collect();
+            names.sort();
+            for name in names {
+                if let Some(inner) = map.shift_remove(&name) {
+                    map.insert(name, inner);
+                }
+            }
+            map.values_mut().for_each(order_extensions);
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(order_extensions),
+        _ => {}
+    }
 }
 
 fn router(server: &Server, routes: Routes) -> Router {

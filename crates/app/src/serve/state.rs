@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tradewind::ops::access::Access;
+use tradewind::ops::jobs::Jobs;
+use tradewind::ops::registry::Registry;
 use tradewind::warehouse::settings::ServeSettings;
 
 /// For how long the state may be away before this server says that it is not ready: until then keys that it knows are
@@ -21,6 +23,8 @@ pub(crate) struct Server(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: ServeSettings,
     pub(crate) access: Access,
+    pub(crate) registry: Registry,
+    pub(crate) jobs: Jobs,
     pub(crate) metrics: PrometheusHandle,
     /// Places for requests worked on at the same time.
     pub(crate) places: Semaphore,
@@ -43,6 +47,8 @@ impl Server {
     pub(crate) fn new(
         settings: ServeSettings,
         access: Access,
+        registry: Registry,
+        jobs: Jobs,
         metrics: PrometheusHandle,
         openapi: String,
     ) -> Self {
@@ -52,6 +58,8 @@ impl Server {
             refusals: Rates::new(0.1, 5.0),
             settings,
             access,
+            registry,
+            jobs,
             metrics,
             openapi,
             readiness: Readiness::new(),
@@ -129,5 +137,10 @@ impl Readiness {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Waits for the end; for answers that would go on for ever.
+    pub(crate) fn end(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 }

@@ -59,7 +59,8 @@ impl Routes {
             components.schemas.extend(entry.schemas.iter().cloned());
             for (path, item) in &entry.paths.paths {
                 let mut item = item.clone();
-                for operation in operations(&mut item) {
+                for (method, operation) in operations(&mut item) {
+                    operation.operation_id = Some(operation_id(method, path));
                     mark(operation, entry.door);
                 }
                 match api.paths.paths.get_mut(path) {
@@ -90,10 +91,23 @@ impl Routes {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head]
-        .into_iter()
-        .filter_map(Option::as_mut)
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+        ("head", &mut item.head),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.as_mut().map(|o| (method, o)))
+}
+
+/// A name that no other operation has, as `get_v1_keys_id`: handlers of different files may have the same name.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty());
+    words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
 /// What the door means, in the description.

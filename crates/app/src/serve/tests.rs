@@ -11,6 +11,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::time::Duration;
 use tower::ServiceExt;
 use tradewind::ops::access::{Access, NewKey, Role, Scopes};
+use tradewind::ops::jobs::Jobs;
+use tradewind::ops::registry::{Registry, Store};
 use tradewind::ops::{Clock, Database};
 use tradewind::warehouse::Settings;
 use utoipa_axum::routes;
@@ -29,13 +31,17 @@ async fn slow() -> &'static str {
 /// A server with the routes above, and an admin's key.
 async fn server(places: usize) -> (Server, Router, String) {
     let database = Database::open("sqlite::memory:", Clock::system()).await.unwrap();
-    let access = Access::open(database).await.unwrap();
+    let access = Access::open(database.clone()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("registry").display().to_string()).unwrap();
+    let registry = Registry::open(database.clone(), store).await.unwrap();
+    let jobs = Jobs::new(database, dir.path().join("jobs"));
     let new = NewKey { name: "test".into(), role: Role::Admin, scopes: Scopes::All, expires_ms: None };
     let (_, secret) = access.create_key("local:test", new).await.unwrap();
     let mut settings = Settings::defaults().serve;
     settings.requests_at_once_max = places;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let server = Server::new(settings, access, metrics, String::new());
+    let server = Server::new(settings, access, registry, jobs, metrics, String::new());
     let limits = Limits { time: Some(Duration::from_millis(200)), ..Limits::USUAL };
     let door = Door::Key(Role::Viewer, None);
     let all: Routes = routes::all(true).at(door, routes!(panicking)).limited(door, limits, routes!(slow));

