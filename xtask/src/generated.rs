@@ -12,6 +12,7 @@ const FILES: &[(&str, &str)] = &[
     ("docs/reference/tables.md", "tables"),
     ("docs/reference/commands.md", "commands"),
     ("docs/reference/settings.md", "settings"),
+    ("docs/reference/openapi.json", "openapi"),
 ];
 
 fn print(root: &Path, what: &str) -> Result<String, String> {

@@ -1,7 +1,7 @@
-//! The `tradewind` command: the only place that knows terminals, exit codes and pages.
+//! The `tradewind` command: the only place that knows terminals, exit codes, pages and HTTP.
 //!
 //! `args` parses, one file in `commands` does each command's work, `printer` alone writes to the terminal, `report`
-//! makes pages that stand alone, `speech` puts answers into Chinese or English.
+//! makes pages that stand alone, `serve` is the HTTP server, `speech` puts answers into Chinese or English.
 
 mod args;
 mod commands;
@@ -10,7 +10,9 @@ mod lang;
 mod printer;
 mod progress;
 mod report;
+mod serve;
 mod speech;
+mod status;
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::Exit;
@@ -79,14 +81,17 @@ fn main() -> ExitCode {
     if !cli.global.quiet {
         run = run.with_progress(Arc::new(progress::Terminal::new()));
     }
-    let flag = run.cancel_flag();
-    // Without a handler (no such signal here) Ctrl-C still ends the process, only less gently.
-    let _ = ctrlc::set_handler(move || {
-        // The first asks the work to stop where nothing is half-written; the second does not wait.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    });
+    // The server has an end of its own, for several signals.
+    if !matches!(cli.command, Command::Serve(_)) {
+        let flag = run.cancel_flag();
+        // Without a handler (no such signal here) Ctrl-C still ends the process, only less gently.
+        let _ = ctrlc::set_handler(move || {
+            // The first asks the work to stop where nothing is half-written; the second does not wait.
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+        });
+    }
     let mut context = Context { global: cli.global, printer, run };
     let answer = match cli.command {
         Command::Init(args) => commands::init::run(&context, &args),
@@ -97,9 +102,12 @@ fn main() -> ExitCode {
         Command::Recommend(args) => commands::recommend::run(&mut context, &args),
         Command::Learn(args) => commands::learn::run(&mut context, &args),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
+        Command::Serve(args) => commands::serve::run(&mut context, &args),
+        Command::Keys(args) => commands::keys::run(&mut context, &args),
+        Command::Audit(args) => commands::audit::run(&mut context, &args),
         Command::Models(args) => commands::models::run(&context, &args),
         Command::Completions { shell } => Ok(commands::reference::completions(&context, shell)),
-        Command::Reference { page } => Ok(commands::reference::run(&context, page)),
+        Command::Reference { page } => commands::reference::run(&context, page),
     };
     match answer {
         Ok(exit) => exit.into(),

@@ -48,6 +48,28 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The store of artifacts did not answer or refused.
+    #[error("the registry's store ({place}): cannot {action} it: {reason}")]
+    Store {
+        /// The folder or address, without credentials.
+        place: String,
+        /// What was tried, as `read`.
+        action: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A file of a version is missing or is not the one that was registered.
+    #[error("{version}: the file {file} is {problem} in {place}")]
+    Corrupt {
+        /// The version, as `trends@3`.
+        version: String,
+        /// The file's path inside the version.
+        file: String,
+        /// `missing` or `damaged`.
+        problem: &'static str,
+        /// Where it lies.
+        place: String,
+    },
     /// What was asked is not possible as it was asked.
     #[error("{text}")]
     Asked {
@@ -70,8 +92,8 @@ impl Error {
 impl Fault for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Database { .. } | Self::File { .. } => ErrorKind::Unavailable,
-            Self::NewerFormat { .. } | Self::Content { .. } => ErrorKind::InvalidInput,
+            Self::Database { .. } | Self::File { .. } | Self::Store { .. } => ErrorKind::Unavailable,
+            Self::NewerFormat { .. } | Self::Content { .. } | Self::Corrupt { .. } => ErrorKind::InvalidInput,
             Self::Asked { kind, .. } => *kind,
         }
     }
@@ -82,6 +104,14 @@ impl Fault for Error {
                 Some("see whether the database runs and the setting [ops] state names it rightly".to_owned())
             }
             Self::NewerFormat { .. } => Some("update tradewind".to_owned()),
+            Self::Store { .. } => {
+                Some("see whether the store answers, and for S3 the AWS_… variables of the environment".to_owned())
+            }
+            Self::Corrupt { .. } => Some(
+                "register the same files again (the store is mended from them) or import the version from an export; \
+                 until then roll back to another version"
+                    .to_owned(),
+            ),
             Self::Content { .. } | Self::File { .. } => None,
             Self::Asked { hint, .. } => Some(hint.clone()),
         }

@@ -18,9 +18,13 @@
 //! # });
 //! ```
 
+pub mod access;
 mod clock;
 mod error;
+pub mod jobs;
+pub mod registry;
 pub mod state;
+pub mod traffic;
 
 pub use clock::Clock;
 pub use error::{Error, Result};

@@ -31,7 +31,12 @@ pub struct Migration {
 }
 
 /// Every step, in order; never changed once released, only added to. The format is their number.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[
+    crate::registry::MIGRATION,
+    crate::traffic::MIGRATION,
+    crate::jobs::MIGRATION,
+    crate::access::MIGRATION,
+];
 
 /// What the three databases call things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +89,11 @@ impl Dialect {
         let (text, bytes, key) = match self {
             Self::Sqlite => ("TEXT", "BLOB", "TEXT"),
             Self::Postgres => ("TEXT", "BYTEA", "VARCHAR(191)"),
-            Self::Mysql => ("LONGTEXT", "LONGBLOB", "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+            Self::Mysql => (
+                "LONGTEXT CHARACTER SET utf8mb4",
+                "LONGBLOB",
+                "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            ),
         };
         statement.replace("{text}", text).replace("{bytes}", bytes).replace("{key}", key)
     }
@@ -185,6 +194,19 @@ impl Database {
     /// An error that says that the database holds something else than this crate wrote.
     pub fn content(&self, message: impl Into<String>) -> Error {
         Error::Content { database: self.place.clone(), message: message.into() }
+    }
+
+    /// Asks whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<()> {
+        let one: i64 = sqlx::query_scalar("SELECT count(*) FROM ops_format")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(self.fault("asking whether it answers"))?;
+        debug_assert!(one > 0, "opening writes the format");
+        Ok(())
     }
 
     /// Waits until no statement runs and closes the connections.

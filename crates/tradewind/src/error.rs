@@ -15,6 +15,9 @@ pub enum Error {
     /// The shop's folder.
     #[error(transparent)]
     Warehouse(#[from] tradewind_warehouse::Error),
+    /// The state of operations: registry, jobs, access.
+    #[error(transparent)]
+    Ops(#[from] tradewind_ops::Error),
     /// A file or folder that could not be reached.
     #[error("{}", .path.display())]
     File {
@@ -24,9 +27,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The state of operations: registry, jobs, access.
-    #[error(transparent)]
-    Ops(#[from] tradewind_ops::Error),
     /// A version's artifact that is not whole.
     #[error("{} {what}", .path.display())]
     Artifact {

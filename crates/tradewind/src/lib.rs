@@ -38,6 +38,7 @@ pub mod import;
 pub mod large;
 pub mod learning;
 mod model_folder;
+pub mod operations;
 pub mod overrides;
 pub mod recommending;
 pub mod serving;

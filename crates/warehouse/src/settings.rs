@@ -39,6 +39,10 @@ pub struct Settings {
     pub run: RunSettings,
     /// How data are kept.
     pub storage: StorageSettings,
+    /// Where the state of operations lies.
+    pub ops: OpsSettings,
+    /// How answers are served.
+    pub serve: ServeSettings,
 }
 
 /// The shop itself.
@@ -132,8 +136,61 @@ pub struct StorageSettings {
     pub rows_per_file: usize,
 }
 
+/// Where the state of operations lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpsSettings {
+    /// The address of the database; empty for `ops.db` in the shop, `env:NAME` for the environment variable `NAME`.
+    pub state: String,
+}
+
+/// How answers are served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeSettings {
+    /// Address and port.
+    pub listen: String,
+    /// The certificates (PEM); empty for plain HTTP.
+    pub tls_certificate: String,
+    /// Their private key (PEM).
+    pub tls_key: String,
+    /// Address and port of metrics without a key; empty for none.
+    pub metrics_listen: String,
+    /// Trusted proxies in front, 0 to 10.
+    pub proxies: usize,
+    /// The longest body in KiB, 1 to 1,048,576.
+    pub body_kib_max: usize,
+    /// The longest time of an answer in seconds, 1 to 3,600.
+    pub seconds_max: u64,
+    /// Requests at the same time, 1 to 100,000.
+    pub requests_at_once_max: usize,
+    /// Requests a second of one key; 0 for any number.
+    pub rate_per_second: u32,
+    /// Requests that a quiet key has saved up, 1 to 10,000,000.
+    pub rate_burst: u32,
+    /// Seconds between the first word of the end and the last new request, 0 to 3,600.
+    pub drain_notice_seconds: u64,
+    /// Seconds that requests under way have then, 1 to 3,600.
+    pub drain_seconds: u64,
+    /// Whether SageMaker's container contract is answered.
+    pub sagemaker: bool,
+    /// The form of the log.
+    pub log: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
 /// What a key may hold.
 enum Allowed {
+    Flag,
     Words(&'static [&'static str]),
     ListOf(&'static [&'static str]),
     Whole(i64, i64),
@@ -143,7 +200,7 @@ enum Allowed {
     Patterns,
 }
 
-use Allowed::{AnyText, Currency, ListOf, Number, Patterns, Whole, Words};
+use Allowed::{AnyText, Currency, Flag, ListOf, Number, Patterns, Whole, Words};
 
 /// Every key with what it may hold. A test holds this list against the template.
 const KEYS: &[(&str, &str, Allowed)] = &[
@@ -178,6 +235,21 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("run", "seed", Whole(0, i64::MAX)),
     ("storage", "memory_mib", Whole(64, 1_048_576)),
     ("storage", "rows_per_file", Whole(1_000, 10_000_000)),
+    ("ops", "state", AnyText),
+    ("serve", "listen", AnyText),
+    ("serve", "tls_certificate", AnyText),
+    ("serve", "tls_key", AnyText),
+    ("serve", "metrics_listen", AnyText),
+    ("serve", "proxies", Whole(0, 10)),
+    ("serve", "body_kib_max", Whole(1, 1_048_576)),
+    ("serve", "seconds_max", Whole(1, 3_600)),
+    ("serve", "requests_at_once_max", Whole(1, 100_000)),
+    ("serve", "rate_per_second", Whole(0, 10_000_000)),
+    ("serve", "rate_burst", Whole(1, 10_000_000)),
+    ("serve", "drain_notice_seconds", Whole(0, 3_600)),
+    ("serve", "drain_seconds", Whole(1, 3_600)),
+    ("serve", "sagemaker", Flag),
+    ("serve", "log", Words(&["text", "json"])),
 ];
 
 impl Allowed {
@@ -185,6 +257,7 @@ impl Allowed {
     fn words(&self) -> String {
         let quoted = |w: &[&str]| w.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
         match self {
+            Flag => "true or false".into(),
             Words(w) => format!("one of {}", quoted(w)),
             ListOf(w) => format!("a list of {}, each at most once", quoted(w)),
             Whole(a, b) => format!("a whole number from {a} to {b}"),
@@ -197,6 +270,7 @@ impl Allowed {
 
     fn admits(&self, value: &toml_edit::Value) -> bool {
         match self {
+            Flag => value.as_bool().is_some(),
             Words(w) => value.as_str().is_some_and(|s| w.contains(&s)),
             ListOf(w) => value.as_array().is_some_and(|list| {
                 let words: Vec<_> = list.iter().map(|v| v.as_str().unwrap_or_default()).collect();

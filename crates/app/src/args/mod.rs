@@ -1,6 +1,7 @@
 //! What can be typed. Parsing has no side effects; each command's own file does the work.
 
 pub(crate) mod recommend;
+pub(crate) mod serve;
 
 use crate::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -58,6 +59,12 @@ pub(crate) enum Command {
     Learn(LearnArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
+    /// Serve the shop's answers over HTTP
+    Serve(serve::ServeArgs),
+    /// Make, list, revoke and replace keys of the server
+    Keys(serve::KeysArgs),
+    /// Read and check the log of who changed what
+    Audit(serve::AuditArgs),
     /// List the models with their parameters
     Models(ModelsArgs),
     /// Print completions for a shell
@@ -88,6 +95,8 @@ pub(crate) enum ReferencePage {
     Commands,
     /// Keys of tradewind.toml.
     Settings,
+    /// Routes of the server, as OpenAPI 3.1.
+    Openapi,
 }
 
 /// `tradewind init`

@@ -1,16 +1,19 @@
 //! One file per command; here is what several of them read from the command line.
 
 pub(crate) mod anomalies;
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod forecast;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod keys;
 pub(crate) mod learn;
 pub(crate) mod models;
 pub(crate) mod recommend;
 pub(crate) mod reference;
 pub(crate) mod relations;
+pub(crate) mod serve;
 pub(crate) mod trends;
 
 use crate::Context;

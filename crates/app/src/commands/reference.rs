@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write;
 use tradewind::core::ParamSpec;
 use tradewind::core::tables::TABLES;
-use tradewind::{forecast, ingest, learn, recommend, warehouse};
+use tradewind::{Result, forecast, ingest, learn, recommend, warehouse};
 
 pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
@@ -16,7 +16,7 @@ pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Exi
     Exit::Success
 }
 
-pub(crate) fn run(context: &Context, page: ReferencePage) -> Exit {
+pub(crate) fn run(context: &Context, page: ReferencePage) -> Result<Exit> {
     let text = match page {
         ReferencePage::Models => models(),
         ReferencePage::Learners => learners(),
@@ -27,9 +27,10 @@ pub(crate) fn run(context: &Context, page: ReferencePage) -> Exit {
             "# Settings\n\n{MADE}\nThe settings of a shop are its `tradewind.toml`. This is the file that `tradewind init` writes, with every default.\n\n```toml\n{}```\n",
             warehouse::settings::TEMPLATE
         ),
+        ReferencePage::Openapi => crate::serve::openapi_text(false)?,
     };
     context.printer.raw(&text);
-    Exit::Success
+    Ok(Exit::Success)
 }
 
 const MADE: &str = "Made from the code by `cargo xtask tidy --write`; do not edit.\n";

@@ -12,6 +12,7 @@ mod planning;
 mod recommend;
 mod reference;
 mod relations;
+mod serve;
 mod shop;
 
 use std::path::Path;

@@ -1,0 +1,151 @@
+//! `tradewind serve`: the HTTP server.
+//!
+//! ```text
+//! socket (listen) ─→ id, log, headers (layers) ─→ panics, compression ─→ room, key, role, rate, time (door) ─→ handler (routes)
+//! ```
+//!
+//! A new route: a handler with `#[utoipa::path]` in a file of `routes`, read by `extract`, answered by a value or a
+//! [`problem::Problem`], and one line with its [`door::Door`] in that file's `add`. Everything else (security, limits,
+//! description, the test of every role) follows from that line.
+
+mod answer;
+mod door;
+mod extract;
+mod layers;
+mod listen;
+mod problem;
+mod rates;
+mod routes;
+mod state;
+mod table;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub(crate) use listen::TlsFiles;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::get;
+use problem::{Http, Problem};
+use state::Server;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use table::Routes;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tradewind::ops::access::Access;
+use tradewind::warehouse::settings::ServeSettings;
+use tradewind::{Error, Result, Shop};
+
+/// Where the server listens.
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) tls: bool,
+    /// Whether anybody could be let in: whether there is any key.
+    pub(crate) has_keys: bool,
+}
+
+/// Serves the shop until a signal ends it. `settings` are the shop's, with what the command line changed; `listening` is
+/// told once the server takes requests.
+pub(crate) fn run(
+    shop: &Shop,
+    settings: ServeSettings,
+    threads: usize,
+    listening: impl FnOnce(&Listening) -> Result<()>,
+) -> Result<()> {
+    telemetry::log(settings.log);
+    let metrics = telemetry::metrics()?;
+    let runtime = {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if threads > 0 {
+            builder.worker_threads(threads);
+        }
+        builder
+            .enable_all()
+            .build()
+            .map_err(|e| Error::asked(format!("no threads to serve with: {e}"), "try again"))?
+    };
+    runtime.block_on(async {
+        let database = tradewind::operations::open_state(shop).await?;
+        let access = Access::open(database).await?;
+        let has_keys = !access.keys().await?.is_empty();
+        let tls = match tls_files(shop, &settings)? {
+            Some(files) => {
+                let config = files.load().await?;
+                Some((files, config))
+            }
+            None => None,
+        };
+        let listener = listen::bind(&settings.listen)?;
+        let beside = match settings.metrics_listen.as_str() {
+            "" => None,
+            address => Some(listen::bind(address)?),
+        };
+        let local = |l: &std::net::TcpListener| {
+            l.local_addr().map_err(|e| Error::asked(format!("the address is not known: {e}"), "try again"))
+        };
+        let told = Listening {
+            address: local(&listener)?,
+            metrics: beside.as_ref().map(local).transpose()?,
+            tls: tls.is_some(),
+            has_keys,
+        };
+        let sagemaker = settings.sagemaker;
+        let openapi = openapi_text(sagemaker)?;
+        let server = Server::new(settings, access, metrics, openapi);
+        // The state has just answered.
+        server.readiness.state_answered();
+        let router = router(&server, routes::all(sagemaker));
+        let metrics = beside.map(|listener| (metrics_router(&server), listener));
+        // The socket takes connections already; they are answered from here on.
+        listening(&told)?;
+        listen::serve(server, router, listener, tls, metrics).await
+    })
+}
+
+/// The description of all routes, as the golden file and the server tell it.
+pub(crate) fn openapi_text(sagemaker: bool) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(&routes::all(sagemaker).openapi())
+        .map_err(|e| Error::asked(format!("the description cannot be written: {e}"), "report it"))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn router(server: &Server, routes: Routes) -> Router {
+    routes
+        .router(server)
+        .fallback(no_route)
+        .layer(CompressionLayer::new().gzip(true).zstd(true))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(server.clone(), layers::outermost))
+        .with_state(server.clone())
+}
+
+async fn no_route() -> Problem {
+    Problem::http(Http::NotFound, "there is no such route").hint("GET /v1/openapi.json lists the routes")
+}
+
+fn metrics_router(server: &Server) -> Router {
+    Router::new().route("/metrics", get(exposed)).with_state(server.clone())
+}
+
+async fn exposed(State(server): State<Server>) -> Response {
+    routes::exposition(&server)
+}
+
+fn tls_files(shop: &Shop, settings: &ServeSettings) -> Result<Option<TlsFiles>> {
+    let place = |text: &str| -> PathBuf { shop.root().join(text) };
+    match (settings.tls_certificate.as_str(), settings.tls_key.as_str()) {
+        ("", "") => Ok(None),
+        ("", _) | (_, "") => Err(Error::asked(
+            "only one of [serve] tls_certificate and tls_key is set",
+            "set both for HTTPS, or neither for plain HTTP",
+        )),
+        (certificate, key) => Ok(Some(TlsFiles { certificate: place(certificate), key: place(key) })),
+    }
+}
