@@ -9,7 +9,9 @@
 //! `unique_id, ds, y` straight into a [`tradewind_core::Panel`], [`read_table`] any table as typed columns. Formats, packings, encodings, delimiters, dates and
 //! numbers are found out from the bytes. Everything is read in pieces; nothing is guessed that the data do not tell.
 //!
-//! What it refuses to do: it stores nothing, drops no duplicates, and judges no value that is a value; that is the
+//! Events that stream in go to a durable log first: see [`event_log`].
+//!
+//! What the import refuses to do: it stores nothing, drops no duplicates, and judges no value that is a value; that is the
 //! warehouse's work.
 //!
 //! # Adding a connector
@@ -32,6 +34,7 @@ mod date;
 mod decode;
 mod delimited;
 mod error;
+pub mod event_log;
 mod excel;
 mod gather;
 mod import;

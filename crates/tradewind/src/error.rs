@@ -12,6 +12,9 @@ pub enum Error {
     /// A file that comes in.
     #[error(transparent)]
     Ingest(#[from] tradewind_ingest::IngestError),
+    /// The log of events.
+    #[error(transparent)]
+    EventLog(#[from] tradewind_ingest::event_log::EventLogError),
     /// The shop's folder.
     #[error(transparent)]
     Warehouse(#[from] tradewind_warehouse::Error),
@@ -62,6 +65,7 @@ impl Fault for Error {
         match self {
             Self::Core(e) => e.kind(),
             Self::Ingest(e) => e.kind(),
+            Self::EventLog(e) => e.kind(),
             Self::Warehouse(e) => e.kind(),
             Self::Ops(e) => e.kind(),
             Self::Artifact { .. } => ErrorKind::InvalidInput,
@@ -75,6 +79,7 @@ impl Fault for Error {
         match self {
             Self::Core(e) => e.hint(),
             Self::Ingest(e) => e.hint(),
+            Self::EventLog(e) => e.hint(),
             Self::Warehouse(e) => e.hint(),
             Self::Ops(e) => e.hint(),
             Self::Artifact { .. } => {

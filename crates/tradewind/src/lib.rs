@@ -30,6 +30,7 @@
 pub mod answers;
 pub mod demo;
 mod error;
+pub mod event_log;
 mod events;
 pub mod files;
 pub mod forecasts;

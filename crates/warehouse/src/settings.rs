@@ -43,6 +43,8 @@ pub struct Settings {
     pub ops: OpsSettings,
     /// How answers are served.
     pub serve: ServeSettings,
+    /// Where events that stream in are kept.
+    pub events: EventsSettings,
 }
 
 /// The shop itself.
@@ -188,6 +190,44 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where events that stream in are kept, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSettings {
+    /// Empty: in the shop's `log/`; else the address of a broker.
+    pub address: String,
+    /// The stream or topic.
+    pub name: String,
+    /// When events are on disk.
+    pub fsync: FsyncPolicy,
+    /// Longest wait for the disk with [`FsyncPolicy::Interval`], 1 to 60,000.
+    pub fsync_interval_ms: u64,
+    /// Parts that can be worked on at once, 1 to 64.
+    pub partitions: u32,
+    /// Failures after which an event becomes a dead letter, 1 to 1,000.
+    pub deliveries_max: u32,
+    /// How long ids are remembered, in minutes, 1 to 10,080.
+    pub dedup_minutes: u64,
+    /// How many ids are remembered, 0 to 100,000,000.
+    pub dedup_events: usize,
+    /// MiB of events kept; 0: no limit.
+    pub retention_mib: u64,
+    /// Days events are kept; 0: for ever.
+    pub retention_days: u64,
+    /// MiB of one file, 1 to 4,096.
+    pub segment_mib: u64,
+}
+
+/// When events of the embedded log are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FsyncPolicy {
+    /// Before they are acknowledged.
+    Always,
+    /// After an interval.
+    Interval,
+}
+
 /// What a key may hold.
 enum Allowed {
     Flag,
@@ -198,9 +238,10 @@ enum Allowed {
     AnyText,
     Currency,
     Patterns,
+    Name,
 }
 
-use Allowed::{AnyText, Currency, Flag, ListOf, Number, Patterns, Whole, Words};
+use Allowed::{AnyText, Currency, Flag, ListOf, Name, Number, Patterns, Whole, Words};
 
 /// Every key with what it may hold. A test holds this list against the template.
 const KEYS: &[(&str, &str, Allowed)] = &[
@@ -250,6 +291,17 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("serve", "drain_seconds", Whole(1, 3_600)),
     ("serve", "sagemaker", Flag),
     ("serve", "log", Words(&["text", "json"])),
+    ("events", "address", AnyText),
+    ("events", "name", Name),
+    ("events", "fsync", Words(&["always", "interval"])),
+    ("events", "fsync_interval_ms", Whole(1, 60_000)),
+    ("events", "partitions", Whole(1, 64)),
+    ("events", "deliveries_max", Whole(1, 1000)),
+    ("events", "dedup_minutes", Whole(1, 10_080)),
+    ("events", "dedup_events", Whole(0, 100_000_000)),
+    ("events", "retention_mib", Whole(0, 1_000_000_000)),
+    ("events", "retention_days", Whole(0, 36_500)),
+    ("events", "segment_mib", Whole(1, 4096)),
 ];
 
 impl Allowed {
@@ -264,6 +316,7 @@ impl Allowed {
             Number(a, b) => format!("a number from {a} to {b}"),
             AnyText => "text in quotes, at most 200 characters".into(),
             Patterns => "a list of texts, each with at least one character beside `*`".into(),
+            Name => "1 to 64 of a-z, A-Z, 0-9, _ and - in quotes".into(),
             Currency => "three capital letters in quotes, as \"CNY\", or \"\"".into(),
         }
     }
@@ -283,6 +336,10 @@ impl Allowed {
             }
             Patterns => value.as_array().is_some_and(|list| {
                 list.iter().all(|v| v.as_str().is_some_and(|s| s.chars().any(|c| c != '*') && s.len() <= 200))
+            }),
+            Name => value.as_str().is_some_and(|s| {
+                let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+                (1..=64).contains(&s.len()) && s.bytes().all(fits)
             }),
             AnyText => value.as_str().is_some_and(|s| s.chars().count() <= 200),
             Currency => value
@@ -430,6 +487,7 @@ mod tests {
             ("[clean]\n\noutlier_threshold = nan", 3, "a number from 1 to 100"),
             ("[clean]\noutlier_threshold = \"6\"", 2, "a number from 1 to 100"),
             ("[run]\nseed = -1", 2, "`run.seed` is -1"),
+            ("[events]\nname = \"a.b\"", 2, "1 to 64 of a-z"),
             ("run = 3", 1, "must be a section"),
             ("[run]\nseed = ", 2, "not valid TOML"),
             ("[run]\nseed = 99999999999999999999", 2, "not valid TOML"),

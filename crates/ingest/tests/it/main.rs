@@ -1,5 +1,6 @@
 //! The import seen from outside: bytes and files in, rows and reports out.
 
+mod event_log;
 mod formats;
 mod fuzz;
 mod fuzzing;
