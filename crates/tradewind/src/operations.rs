@@ -1,6 +1,7 @@
 //! The state of operations of a shop: where it lies, and how it is opened.
 
 use crate::error::{Error, Result};
+use tradewind_ops::registry::Store;
 use tradewind_ops::{Clock, Database};
 use tradewind_warehouse::Shop;
 
@@ -13,6 +14,17 @@ const FILE: &str = "ops.db";
 /// An environment variable that is not set, a database that does not answer, tables of a newer Tradewind.
 pub async fn open_state(shop: &Shop) -> Result<Database> {
     Ok(Database::open(&address(shop)?, Clock::system()).await?)
+}
+
+/// The folder in a shop that holds the files of versions.
+const REGISTRY: &str = "registry";
+
+/// The store of versions' files.
+///
+/// # Errors
+/// A folder that cannot be made.
+pub fn open_store(shop: &Shop) -> Result<Store> {
+    Ok(Store::open(&shop.root().join(REGISTRY).display().to_string())?)
 }
 
 fn address(shop: &Shop) -> Result<String> {
