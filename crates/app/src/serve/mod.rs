@@ -112,7 +112,11 @@ pub(crate) fn run(
         server.readiness.state_answered();
         let registry = Registry::open(database.clone(), tradewind::operations::open_store(shop)?).await?;
         let follower = Follower::new(registry, Traffic::open(database), domain);
-        let follower = tokio::spawn(start(server.clone(), follower));
+        server.readiness.set("models", false);
+        let (loaded, first) = tokio::sync::oneshot::channel();
+        let follower = tokio::spawn(start(server.clone(), follower, loaded));
+        // A small shop is ready before anybody asks; what loads for longer is loaded beside the probes.
+        let _ = tokio::time::timeout(QUICK_START, first).await;
         let router = router(&server, routes::all(sagemaker));
         let metrics = beside.map(|listener| (metrics_router(&server), listener));
         // The socket takes connections already; they are answered from here on.
@@ -129,11 +133,12 @@ pub(crate) fn run(
 
 /// How often the registry is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_secs(3);
+/// How long the first look may hold back the word that the server listens.
+const QUICK_START: Duration = Duration::from_secs(2);
 
 /// Loads what is in production, shows it the events that came since it was fitted, and follows the registry from then
 /// on. The server is ready once that was tried: a version that is refused does not keep the others from answering.
-async fn start(server: Server, mut follower: Follower) {
-    server.readiness.set("models", false);
+async fn start(server: Server, mut follower: Follower, loaded: tokio::sync::oneshot::Sender<()>) {
     loop {
         match follower.look().await {
             Ok(_) => break,
@@ -147,6 +152,8 @@ async fn start(server: Server, mut follower: Follower) {
         tracing::warn!("events of the log were not shown to the versions that learn from them: {e}");
     }
     server.readiness.set("models", true);
+    // Nobody waits for it any longer where loading took long.
+    let _ = loaded.send(());
     follower.follow(FOLLOW_EVERY).await;
 }
 
