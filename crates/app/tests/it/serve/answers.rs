@@ -10,7 +10,7 @@ use tradewind::demo::{self, DemoSettings};
 use tradewind::ops::registry::{CHAMPION, Change, Expect, NewVersion, Reference, Registry};
 use tradewind::ops::traffic::{Plan, Traffic};
 use tradewind::serving::{
-    ForecastsRequest, Kind, LearnRequest, PricesRequest, RecommendationsRequest, Request, TrendsRequest, make,
+    ForecastsRequest, LearnRequest, PricesRequest, RecommendationsRequest, Request, TrendsRequest, make,
 };
 use tradewind::trends::By;
 use tradewind::{Run, Shop, TrendSettings};
