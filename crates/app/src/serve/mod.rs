@@ -9,8 +9,10 @@
 //! description, the test of every role) follows from that line.
 
 mod answer;
+mod domain;
 mod door;
 mod extract;
+mod follow;
 mod layers;
 mod listen;
 mod problem;
@@ -30,15 +32,20 @@ use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
+use domain::Domain;
+use follow::Follower;
 use problem::{Http, Problem};
 use state::Server;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use table::Routes;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tradewind::operations::Operations;
 use tradewind::ops::access::Access;
+use tradewind::ops::traffic::Traffic;
 use tradewind::warehouse::settings::ServeSettings;
 use tradewind::{Error, Result, Shop};
 
@@ -73,7 +80,7 @@ pub(crate) fn run(
     };
     runtime.block_on(async {
         let Operations { database, jobs, registry, .. } = Operations::open(shop).await?;
-        let access = Access::open(database).await?;
+        let access = Access::open(database.clone()).await?;
         let has_keys = !access.keys().await?.is_empty();
         let tls = match tls_files(shop, &settings)? {
             Some(files) => {
@@ -98,15 +105,55 @@ pub(crate) fn run(
         };
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
-        let server = Server::new(settings, access, registry, jobs, metrics, openapi);
+        let log = tradewind::event_log::open(shop).await?;
+        let domain = Arc::new(Domain::new(Some(log.clone())));
+        let server = Server::new(settings, access, registry.clone(), jobs, metrics, openapi, domain.clone());
         // The state has just answered.
         server.readiness.state_answered();
+        let follower = Follower::new(registry, Traffic::open(database), domain);
+        server.readiness.set("models", false);
+        let (loaded, first) = tokio::sync::oneshot::channel();
+        let follower = tokio::spawn(start(server.clone(), follower, loaded));
+        // A small shop is ready before anybody asks; what loads for longer is loaded beside the probes.
+        let _ = tokio::time::timeout(QUICK_START, first).await;
         let router = router(&server, routes::all(sagemaker));
         let metrics = beside.map(|listener| (metrics_router(&server), listener));
         // The socket takes connections already; they are answered from here on.
         listening(&told)?;
-        listen::serve(server, router, listener, tls, metrics).await
+        let served = listen::serve(server, router, listener, tls, metrics).await;
+        follower.abort();
+        // Whatever was acknowledged is on disk already; the log is only let go of.
+        if let Err(e) = log.close().await {
+            tracing::warn!("the event log was not closed: {e}");
+        }
+        served
     })
+}
+
+/// How often the registry is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_secs(3);
+/// How long the first look may hold back the word that the server listens.
+const QUICK_START: Duration = Duration::from_secs(2);
+
+/// Loads what is in production, shows it the events that came since it was fitted, and follows the registry from then
+/// on. The server is ready once that was tried: a version that is refused does not keep the others from answering.
+async fn start(server: Server, mut follower: Follower, loaded: tokio::sync::oneshot::Sender<()>) {
+    loop {
+        match follower.look().await {
+            Ok(_) => break,
+            Err(e) => {
+                tracing::warn!("the registry does not answer yet: {e}");
+                tokio::time::sleep(FOLLOW_EVERY).await;
+            }
+        }
+    }
+    if let Err(e) = follow::replay(&server.domain).await {
+        tracing::warn!("events of the log were not shown to the versions that learn from them: {e}");
+    }
+    server.readiness.set("models", true);
+    // Nobody waits for it any longer where loading took long.
+    let _ = loaded.send(());
+    follower.follow(FOLLOW_EVERY).await;
 }
 
 /// The description of all routes, as the golden file and the server tell it.

@@ -1,5 +1,6 @@
 //! What every handler is given: the shop's settings, keys, readiness, rates.
 
+use super::domain::Domain;
 use super::rates::Rates;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) refusals: Rates,
     pub(crate) openapi: String,
     pub(crate) readiness: Readiness,
+    /// What answers of models are made from.
+    pub(crate) domain: Arc<Domain>,
 }
 
 impl std::ops::Deref for Server {
@@ -51,6 +54,7 @@ impl Server {
         jobs: Jobs,
         metrics: PrometheusHandle,
         openapi: String,
+        domain: Arc<Domain>,
     ) -> Self {
         Self(Arc::new(Inner {
             places: Semaphore::new(settings.requests_at_once_max),
@@ -63,6 +67,7 @@ impl Server {
             metrics,
             openapi,
             readiness: Readiness::new(),
+            domain,
         }))
     }
 }
@@ -94,7 +99,6 @@ impl Readiness {
     }
 
     /// Says whether a condition holds; one never named is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for parts that load something"))]
     pub(crate) fn set(&self, name: &'static str, holds: bool) {
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner).insert(name, holds);
     }

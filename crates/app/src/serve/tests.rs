@@ -1,5 +1,6 @@
 //! The layers around handlers that do what no route should.
 
+use super::domain::Domain;
 use super::door::{Door, Limits};
 use super::state::Server;
 use super::table::Routes;
@@ -8,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
 use tradewind::ops::access::{Access, NewKey, Role, Scopes};
@@ -41,7 +43,7 @@ async fn server(places: usize) -> (Server, Router, String) {
     let mut settings = Settings::defaults().serve;
     settings.requests_at_once_max = places;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let server = Server::new(settings, access, registry, jobs, metrics, String::new());
+    let server = Server::new(settings, access, registry, jobs, metrics, String::new(), Arc::new(Domain::new(None)));
     let limits = Limits { time: Some(Duration::from_millis(200)), ..Limits::USUAL };
     let door = Door::Key(Role::Viewer, None);
     let all: Routes = routes::all(true).at(door, routes!(panicking)).limited(door, limits, routes!(slow));

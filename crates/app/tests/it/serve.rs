@@ -1,6 +1,7 @@
 //! `tradewind serve` as callers meet it: the real binary on a free port. Whatever a test does, the log of its server holds
 //! none of the secrets it used.
 
+mod answers;
 mod doors;
 mod end;
 mod manners;

@@ -211,11 +211,6 @@ impl Reader {
             .map_err(|e| corrupt(&path, &format!("does not tell what {} need: {e}", self.header.kind)))
     }
 
-    /// Whether the artifact has a file of that name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.header.files.contains_key(name)
-    }
-
     /// A file's bytes, which are those that the header tells of.
     ///
     /// # Errors

@@ -32,7 +32,8 @@ pub use forecasts::{ForecastQuery, Forecasts, ForecastsRequest, SeriesForecast, 
 pub use learned::{Cells, LearnRequest, Learned, Predicted};
 pub use prices::{PriceForecast, PriceStep, Prices, PricesRequest};
 pub use recommendations::{Recommendations, RecommendationsRequest};
-pub use table::{Arm, LiveEvent, Route, Serving, Table};
+pub use table::{Assigned, LiveEvent, Route, Serving, Table};
+pub use tradewind_ops::registry::Kind;
 pub use trends::{TrendItem, TrendPage, TrendQuery, TrendSort, Trends, TrendsRequest, trend_reason};
 
 use crate::error::{Error, Result};
@@ -40,63 +41,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use tradewind_core::{ErrorKind, Fault, Run};
 use tradewind_warehouse::Shop;
 
 /// The name of series that name no category or store.
 const UNNAMED: &str = "(none)";
-
-/// What sort of question a version answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// What rises, holds and falls.
-    Trends,
-    /// What will sell.
-    Forecasts,
-    /// At what price.
-    Prices,
-    /// What to show to whom.
-    Recommendations,
-    /// What a learnt table says of new rows.
-    Learn,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Trends, Self::Forecasts, Self::Prices, Self::Recommendations, Self::Learn];
-
-    /// Its name, as registries and files have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Trends => "trends",
-            Self::Forecasts => "forecasts",
-            Self::Prices => "prices",
-            Self::Recommendations => "recommendations",
-            Self::Learn => "learn",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = tradewind_core::Error;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| tradewind_core::Error::NotFound {
-            what: "kind of version",
-            name: name.to_owned(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
-    }
-}
 
 /// What version is to be made, with all its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,7 +82,7 @@ impl Request {
             Kind::Forecasts => Self::Forecasts(ForecastsRequest::default()),
             Kind::Prices => Self::Prices(PricesRequest::default()),
             Kind::Recommendations => Self::Recommendations(RecommendationsRequest::default()),
-            Kind::Learn => return None,
+            _ => return None,
         })
     }
 }
@@ -309,6 +258,10 @@ pub fn load(dir: &Path, identity: Identity) -> Result<Loaded> {
         Kind::Prices => Answers::Prices(Prices::read(&reader)?),
         Kind::Recommendations => Answers::Recommendations(Box::new(Recommendations::read(&reader)?)),
         Kind::Learn => Answers::Learned(Box::new(Learned::read(&reader)?)),
+        other => {
+            let text = format!("{} holds {other}, which this version cannot answer from", dir.display());
+            return Err(Error::asked(text, "update tradewind"));
+        }
     };
     Ok(Loaded { identity, answers })
 }

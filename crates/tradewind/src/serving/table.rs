@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tradewind_ops::traffic::Split;
 use tradewind_recommend::live::{Event, Taken};
 
 /// Events kept to catch up versions that are loaded later.
@@ -48,66 +49,61 @@ impl LiveEvent {
     }
 }
 
-/// A version with its share of a route's requests.
-#[derive(Clone, Debug)]
-pub struct Arm {
-    /// Its share, compared with those of the other arms; 0 or more.
-    pub weight: f64,
-    /// The version.
-    pub loaded: Arc<Loaded>,
-}
-
 /// The versions of one route, all of one kind.
 #[derive(Clone, Debug)]
 pub struct Route {
     kind: Kind,
-    salt: String,
-    arms: Vec<Arm>,
+    /// Who answers whom; without one, the only arm does.
+    split: Option<Split>,
+    /// As many as the split has arms, at least one, in their order.
+    arms: Vec<Arc<Loaded>>,
+    /// As many as the split has shadows, in their order.
     shadows: Vec<Arc<Loaded>>,
-    total: f64,
+}
+
+/// Who answers one request.
+#[derive(Clone, Debug)]
+pub struct Assigned<'a> {
+    /// The version that answers.
+    pub loaded: &'a Arc<Loaded>,
+    /// The versions that are asked as well.
+    pub shadows: Vec<&'a Arc<Loaded>>,
 }
 
 impl Route {
     /// One version that answers everything.
     pub fn single(loaded: Arc<Loaded>) -> Self {
-        Self {
-            kind: loaded.kind(),
-            salt: String::new(),
-            arms: vec![Arm { weight: 1.0, loaded }],
-            shadows: vec![],
-            total: 1.0,
-        }
+        Self { kind: loaded.kind(), split: None, arms: vec![loaded], shadows: vec![] }
     }
 
-    /// Several versions that share the requests, and others that are asked in their shadow.
+    /// Several versions that share the requests as a split says, and others that are asked in their shadow: a version
+    /// for each arm and shadow of the split, in its order.
     ///
     /// # Errors
-    /// No version with a share, a share below zero, versions of several kinds.
-    pub fn split(arms: Vec<Arm>, shadows: Vec<Arc<Loaded>>, salt: impl Into<String>) -> Result<Self> {
-        if let Some(arm) = arms.iter().find(|a| !(a.weight >= 0.0 && a.weight.is_finite())) {
-            return Err(Error::asked(
-                format!("{} has the share {}", arm.loaded.identity, arm.weight),
-                "give shares of 0 and more",
-            ));
-        }
-        let total: f64 = arms.iter().map(|a| a.weight).sum();
-        let Some(first) = arms.first().filter(|_| total > 0.0) else {
-            return Err(Error::asked("no version has a share of the requests", "give one a share above 0"));
-        };
-        let kind = first.loaded.kind();
-        let all = arms.iter().map(|a| &a.loaded).chain(&shadows);
-        if let Some(other) = all.clone().find(|l| l.kind() != kind) {
+    /// Other numbers of versions than the split has arms and shadows, versions of several kinds.
+    pub fn split(split: Split, arms: Vec<Arc<Loaded>>, shadows: Vec<Arc<Loaded>>) -> Result<Self> {
+        let fits = arms.len() == split.arms().len() && shadows.len() == split.shadows().len();
+        let Some(first) = arms.first().filter(|_| fits) else {
             return Err(Error::asked(
                 format!(
-                    "{} is of the kind {}, {} of {kind}",
-                    other.identity,
-                    other.kind(),
-                    first.loaded.identity
+                    "the split of {} has {} arms and {} shadows; {} and {} versions were given",
+                    split.route(),
+                    split.arms().len(),
+                    split.shadows().len(),
+                    arms.len(),
+                    shadows.len()
                 ),
+                "load a version for each of them",
+            ));
+        };
+        let kind = first.kind();
+        if let Some(other) = arms.iter().chain(&shadows).find(|l| l.kind() != kind) {
+            return Err(Error::asked(
+                format!("{} is of the kind {}, {} of {kind}", other.identity, other.kind(), first.identity),
                 "split the requests of a route between versions of one kind",
             ));
         }
-        Ok(Self { kind, salt: salt.into(), arms, shadows, total })
+        Ok(Self { kind, split: Some(split), arms, shadows })
     }
 
     /// The kind of its versions.
@@ -115,52 +111,38 @@ impl Route {
         self.kind
     }
 
-    /// The versions that share the requests.
-    pub fn arms(&self) -> &[Arm] {
-        &self.arms
-    }
-
-    /// The versions that are asked in the shadow of the answers.
-    pub fn shadows(&self) -> &[Arc<Loaded>] {
-        &self.shadows
-    }
-
-    /// The version that answers `key`: a user, or a request that has none. The same key always gets the same version as
-    /// long as the shares stay, and of a share that grows nobody is taken away.
-    pub fn choose(&self, key: &str) -> &Arc<Loaded> {
-        let mut left = share_of(&self.salt, key) * self.total;
-        for arm in &self.arms {
-            if left < arm.weight {
-                return &arm.loaded;
-            }
-            left -= arm.weight;
-        }
-        // Rounding alone leads here: the last arm with a share.
-        let last = self.arms.iter().rev().find(|a| a.weight > 0.0);
-        &last.unwrap_or(&self.arms[0]).loaded
+    /// Who answers: always the same version for a user while the split stands; without a user, by the request's name.
+    pub fn assign(&self, user: Option<&str>, request: &str) -> Assigned<'_> {
+        let Some(split) = &self.split else {
+            return Assigned { loaded: &self.arms[0], shadows: vec![] };
+        };
+        let assigned = split.assign(user, request);
+        // Names are unique within a split.
+        let arm = split.arms().iter().position(|a| a.name == assigned.arm.name).unwrap_or(0);
+        let asked = split.shadows().iter().zip(&self.shadows);
+        let shadows =
+            asked.filter(|(s, _)| assigned.shadows.iter().any(|a| a.name == s.name)).map(|(_, l)| l);
+        Assigned { loaded: &self.arms[arm], shadows: shadows.collect() }
     }
 
     /// The version with the largest share.
     pub fn main(&self) -> &Arc<Loaded> {
-        let best = |a: &&Arm, b: &&Arm| a.weight.total_cmp(&b.weight);
-        &self.arms.iter().rev().max_by(best).unwrap_or(&self.arms[0]).loaded
+        let Some(split) = &self.split else { return &self.arms[0] };
+        let weights = split.arms().iter().map(|a| a.weight);
+        // Of equal ones the first.
+        let best = weights.enumerate().max_by_key(|(at, weight)| (*weight, std::cmp::Reverse(*at)));
+        &self.arms[best.map_or(0, |(at, _)| at)]
+    }
+
+    /// The split, where there is one.
+    pub fn split_of(&self) -> Option<&Split> {
+        self.split.as_ref()
     }
 
     /// All versions, those with a share first.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Loaded>> {
-        self.arms.iter().map(|a| &a.loaded).chain(&self.shadows)
+        self.arms.iter().chain(&self.shadows)
     }
-}
-
-/// A number from 0 to below 1 that a key always has.
-fn share_of(salt: &str, key: &str) -> f64 {
-    let mut hash = blake3::Hasher::new();
-    hash.update(&(salt.len() as u64).to_le_bytes());
-    hash.update(salt.as_bytes());
-    hash.update(key.as_bytes());
-    let mut first = [0; 8];
-    hash.finalize_xof().fill(&mut first);
-    (u64::from_le_bytes(first) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// All routes of one moment.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tradewind_core::{Direction, ErrorKind};
 use tradewind_forecast::trend::TrendSettings;
+use tradewind_ops::registry::Reference;
+use tradewind_ops::traffic::{Plan, Shadow, Split, WHOLE};
 use tradewind_recommend::live::Taken;
 use tradewind_recommend::serve::{Request as Ask, Surface};
 
@@ -66,6 +68,7 @@ fn request(kind: Kind) -> Request {
             params: params(json!({ "n_rounds": 20, "min_child_samples": 2 })),
             ..LearnRequest::default()
         }),
+        other => panic!("{other} is new"),
     }
 }
 
@@ -460,7 +463,7 @@ fn versions_are_swapped_under_load_without_a_failed_request() {
                 let mut k = worker;
                 while !stop.load(Ordering::Relaxed) {
                     let table = serving.table();
-                    let version = table.route("forecasts").expect("a route").choose("anybody");
+                    let version = table.route("forecasts").expect("a route").assign(None, "anything").loaded;
                     let id = ids[k % ids.len()].as_str();
                     let query = ForecastQuery {
                         target: TargetKind::Units,
@@ -538,30 +541,42 @@ fn a_corrupt_version_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
-fn users_stay_with_their_version_and_shares_hold() {
+fn users_stay_with_their_version_and_shadows_are_asked() {
     let of =
         |version| Arc::new(load(&artifact(Kind::Learn).0, identity(Kind::Learn, version)).expect("loads"));
-    let (a, b) = (of(1), of(2));
-    let route = |canary: f64| {
-        let arms =
-            vec![Arm { weight: canary, loaded: b.clone() }, Arm { weight: 1.0 - canary, loaded: a.clone() }];
-        Route::split(arms, vec![of(3)], "salt").expect("a route")
+    let reference = |n: u64| format!("learn@{n}").parse::<Reference>().expect("a reference");
+    let plan = |percent: f64| {
+        let mut plan = Plan::canary(reference(1), reference(2), percent).expect("a plan");
+        plan.shadows.push(Shadow { name: "next".into(), reference: reference(3), share: WHOLE / 2 });
+        plan
     };
+    let versions = [of(1), of(2), of(3)];
+    let of_plan = |split: &Split| {
+        let (arms, shadows) = (versions[..2].to_vec(), versions[2..].to_vec());
+        Route::split(split.clone(), arms, shadows).expect("a route")
+    };
+    let ten = Split::of("learn/learn", &plan(10.0), "salt").expect("a split");
+    let (ten, thirty) = (of_plan(&ten), of_plan(&ten.changed(&plan(30.0)).expect("a split")));
     let users: Vec<String> = (0..20_000).map(|i| format!("user {i}")).collect();
-    let on_b = |r: &Route| -> std::collections::BTreeSet<usize> {
-        (0..users.len()).filter(|i| r.choose(&users[*i]).identity.version == 2).collect()
+    let on_canary = |r: &Route, request: &str| -> std::collections::BTreeSet<usize> {
+        (0..users.len())
+            .filter(|i| r.assign(Some(&users[*i]), request).loaded.identity.version == 2)
+            .collect()
     };
-    let (ten, thirty) = (on_b(&route(0.1)), on_b(&route(0.3)));
-    assert!((ten.len() as f64 / 20_000.0 - 0.1).abs() < 0.01);
-    assert!((thirty.len() as f64 / 20_000.0 - 0.3).abs() < 0.015);
-    assert_eq!(ten, on_b(&route(0.1)));
-    // A canary that grows keeps those it has.
-    assert!(ten.is_subset(&thirty));
-    assert!(on_b(&route(0.0)).is_empty());
-    assert_eq!(route(0.1).main().identity.version, 1);
+    let (few, more) = (on_canary(&ten, "a"), on_canary(&thirty, "a"));
+    assert!((few.len() as f64 / 20_000.0 - 0.1).abs() < 0.01, "{}", few.len());
+    assert!((more.len() as f64 / 20_000.0 - 0.3).abs() < 0.015, "{}", more.len());
+    assert!(few == on_canary(&ten, "b") && few.is_subset(&more));
+    let shadowed = users.iter().filter(|u| !ten.assign(Some(u), "a").shadows.is_empty()).count();
+    assert!((shadowed as f64 / 20_000.0 - 0.5).abs() < 0.015, "{shadowed}");
+    assert_eq!(ten.assign(Some(&users[0]), "a").shadows.first().map_or(3, |s| s.identity.version), 3);
+    assert_eq!((ten.main().identity.version, ten.kind()), (1, Kind::Learn));
+    // A version for each arm, all of one kind.
+    let split = ten.split_of().expect("a split").clone();
+    assert!(Route::split(split.clone(), versions[..1].to_vec(), versions[2..].to_vec()).is_err());
+    assert!(Route::split(split.clone(), versions[..2].to_vec(), vec![]).is_err());
     let other = Arc::new(loaded(Kind::Trends));
-    let arms = vec![Arm { weight: 1.0, loaded: a.clone() }];
-    assert!(Route::split(arms, vec![other], "").is_err());
-    assert!(Route::split(vec![Arm { weight: 0.0, loaded: a.clone() }], vec![], "").is_err());
-    assert!(Route::split(vec![Arm { weight: f64::NAN, loaded: a }], vec![], "").is_err());
+    let fault =
+        Route::split(split, vec![versions[0].clone(), other], versions[2..].to_vec()).expect_err("two kinds");
+    assert!(fault.to_string().contains("of the kind trends"), "{fault}");
 }

@@ -2,14 +2,28 @@
 
 mod about;
 mod audit;
+pub(super) mod cache;
+mod events;
+mod forecasts;
+mod inference_v2;
 mod jobs;
 mod keys;
+pub(super) mod learn;
 mod models;
+mod prices;
 mod probes;
+mod recommendations;
+mod rows;
+mod sagemaker;
+mod trends;
+mod wire;
 
 pub(crate) use about::exposition;
+pub(crate) use events::of_payload;
 
 use super::table::Routes;
+use tradewind::Error;
+use tradewind::serving::Loaded;
 
 /// Every route. `sagemaker` adds the container contract of that platform.
 pub(crate) fn all(sagemaker: bool) -> Routes {
@@ -18,6 +32,24 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = about::add(routes);
     routes = models::add(routes);
     routes = jobs::add(routes);
+    routes = trends::add(routes);
+    routes = forecasts::add(routes);
+    routes = prices::add(routes);
+    routes = recommendations::add(routes);
+    routes = learn::add(routes);
+    routes = events::add(routes);
+    routes = inference_v2::add(routes);
+    if sagemaker {
+        routes = self::sagemaker::add(routes);
+    }
     routes = keys::add(routes);
     audit::add(routes)
+}
+
+/// The fault of a route whose version is of another kind: a split may name any version.
+fn wrong_kind(version: &Loaded, route: &str) -> Error {
+    Error::asked(
+        format!("{} is of the kind {} and cannot answer {route}", version.identity, version.kind()),
+        "change the split of the route to versions of its own kind",
+    )
 }
