@@ -389,6 +389,8 @@ fn plain_fault(e: &serde_json::Error) -> String {
 #[derive(Default)]
 struct Lines {
     rest: BytesMut,
+    /// Bytes of it that were looked through already.
+    scanned: usize,
     /// Lines begun so far.
     n: usize,
     /// Whether the present line is too long and passed over up to its end.
@@ -404,8 +406,11 @@ impl Lines {
             None if !self.rest.is_empty() || self.skipping => self.rest.extend_from_slice(b"\n"),
             None => {}
         }
-        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
-            let line = self.rest.split_to(end + 1).freeze();
+        // What was looked through before holds no end of a line.
+        let mut from = std::mem::take(&mut self.scanned);
+        while let Some(end) = self.rest[from..].iter().position(|b| *b == b'\n') {
+            let line = self.rest.split_to(from + end + 1).freeze();
+            from = 0;
             self.n += 1;
             let line = line.slice(..line.len() - 1);
             if std::mem::take(&mut self.skipping) || line.len() > LINE_BYTES_MAX {
@@ -418,6 +423,7 @@ impl Lines {
             self.rest.clear();
             self.skipping = true;
         }
+        self.scanned = self.rest.len();
         out
     }
 }
