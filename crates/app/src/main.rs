@@ -103,6 +103,7 @@ fn main() -> ExitCode {
         Command::Learn(args) => commands::learn::run(&mut context, &args),
         Command::Pipeline(args) => commands::pipeline::run(&mut context, &args.action),
         Command::Jobs(args) => commands::jobs::run(&mut context, &args.action),
+        Command::Registry(args) => commands::registry::run(&mut context, &args.action),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Serve(args) => commands::serve::run(&mut context, &args),
         Command::Keys(args) => commands::keys::run(&mut context, &args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod jobs;
 pub(crate) mod recommend;
+pub(crate) mod registry;
 pub(crate) mod serve;
 
 use crate::lang::Lang;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Pipeline(jobs::PipelineArgs),
     /// See, stop, repeat and work on runs of pipelines
     Jobs(jobs::JobsArgs),
+    /// See versions of models, put one into production or take it back
+    Registry(registry::RegistryArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
     /// Serve the shop's answers over HTTP

@@ -15,6 +15,7 @@ pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod recommend;
 pub(crate) mod reference;
+pub(crate) mod registry;
 pub(crate) mod relations;
 pub(crate) mod serve;
 pub(crate) mod trends;

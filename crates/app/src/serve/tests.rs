@@ -43,7 +43,8 @@ async fn server(places: usize) -> (Server, Router, String) {
     let mut settings = Settings::defaults().serve;
     settings.requests_at_once_max = places;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let server = Server::new(settings, access, registry, jobs, metrics, String::new(), Arc::new(Domain::new(None)));
+    let server =
+        Server::new(settings, access, registry, jobs, metrics, String::new(), Arc::new(Domain::new(None)));
     let limits = Limits { time: Some(Duration::from_millis(200)), ..Limits::USUAL };
     let door = Door::Key(Role::Viewer, None);
     let all: Routes = routes::all(true).at(door, routes!(panicking)).limited(door, limits, routes!(slow));
