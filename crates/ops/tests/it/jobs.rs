@@ -90,7 +90,7 @@ impl House {
     async fn each(check: impl AsyncFn(Self)) {
         let houses = databases::every().await.into_iter().map(|fresh| Self::on(fresh, Clock::system()));
         let houses = futures::future::join_all(houses).await;
-        futures::future::join_all(houses.into_iter().map(check)).await;
+        futures::future::join_all(houses.into_iter().map(|house| check(house))).await;
     }
 
     async fn on(fresh: databases::Fresh, clock: Clock) -> Self {
