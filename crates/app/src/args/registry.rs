@@ -27,12 +27,14 @@ pub(crate) enum RegistryAction {
     /// Show one version: what it was made of, how well it did, where it came from
     Show {
         /// As `trends` (what is in production), `trends@3`, `trends@champion` or `trends@latest`
-        version: String,
+        #[arg(value_name = "VERSION")]
+        reference: String,
     },
     /// Give an alias to a version, the champion's unless another is named
     Promote {
         /// As `trends@3`
-        version: String,
+        #[arg(value_name = "VERSION")]
+        reference: String,
         /// The alias
         #[arg(long, value_name = "NAME", default_value = "champion")]
         alias: String,
@@ -75,17 +77,20 @@ pub(crate) enum RegistryAction {
     /// Take a version out of the lists; its files stay
     Archive {
         /// As `trends@2`
-        version: String,
+        #[arg(value_name = "VERSION")]
+        reference: String,
     },
     /// Bring an archived version back into the lists
     Restore {
         /// As `trends@2`
-        version: String,
+        #[arg(value_name = "VERSION")]
+        reference: String,
     },
     /// Write a version to one file
     Export {
         /// As `trends@3`
-        version: String,
+        #[arg(value_name = "VERSION")]
+        reference: String,
         /// The file
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: PathBuf,

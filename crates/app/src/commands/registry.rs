@@ -27,13 +27,12 @@ pub(crate) fn run(context: &mut Context, action: &RegistryAction) -> Result<Exit
             let filter = VersionFilter { archived: *archived, ..VersionFilter::default() };
             show_versions(p, &office.wait(registry.versions(model, filter, &page))?.items);
         }
-        RegistryAction::Show { version } => {
-            show_version(p, &office.wait(registry.version(&reference(version)?))?);
+        RegistryAction::Show { reference: named } => {
+            show_version(p, &office.wait(registry.version(&reference(named)?))?);
         }
-        RegistryAction::Promote { version, alias, reason, approval } => {
+        RegistryAction::Promote { reference: named, alias, reason, approval } => {
             let change = Change { approval: approval.clone(), ..Change::new(who(), reason) };
-            let line =
-                office.wait(registry.promote(&reference(version)?, alias, Expect::Anybody, &change))?;
+            let line = office.wait(registry.promote(&reference(named)?, alias, Expect::Anybody, &change))?;
             show_history(p, &[line]);
         }
         RegistryAction::RollBack { model, alias, reason } => {
@@ -48,14 +47,14 @@ pub(crate) fn run(context: &mut Context, action: &RegistryAction) -> Result<Exit
         RegistryAction::Compare { left, right } => {
             show_comparison(p, &office.wait(registry.compare(&reference(left)?, &reference(right)?))?);
         }
-        RegistryAction::Archive { version } => {
-            show_version(p, &office.wait(registry.archive(&reference(version)?))?);
+        RegistryAction::Archive { reference: named } => {
+            show_version(p, &office.wait(registry.archive(&reference(named)?))?);
         }
-        RegistryAction::Restore { version } => {
-            show_version(p, &office.wait(registry.restore(&reference(version)?))?);
+        RegistryAction::Restore { reference: named } => {
+            show_version(p, &office.wait(registry.restore(&reference(named)?))?);
         }
-        RegistryAction::Export { version, output } => {
-            let version = office.wait(registry.export(&reference(version)?, output))?;
+        RegistryAction::Export { reference: named, output } => {
+            let version = office.wait(registry.export(&reference(named)?, output))?;
             p.json(&version_json(&version));
             p.line(match p.lang {
                 Lang::En => format!("{} is in {}", version.reference(), output.display()),

@@ -1,7 +1,7 @@
 //! Features over a shop's tables: training frames, the online store, and that the two agree.
 
-use crate::rows::{batch, import, numbers, text, times};
-use crate::shops::table as rows_of;
+use crate::rows::table as rows_of;
+use crate::shops::{batch, import, numbers, text, times};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };

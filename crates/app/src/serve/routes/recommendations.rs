@@ -146,7 +146,7 @@ impl RecommendationsParams {
 }
 
 /// What must not be shown.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FiltersBody {
     /// Only these categories, where some are given.
@@ -170,7 +170,7 @@ pub(crate) struct FiltersBody {
 }
 
 /// A factor for the items for which a rule holds.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BoostBody {
     /// The rule.
@@ -180,7 +180,7 @@ pub(crate) struct BoostBody {
 }
 
 /// How the list is mixed.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MixBody {
     /// 0: by relevance alone, towards 1: unlike each other.

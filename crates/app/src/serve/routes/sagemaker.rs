@@ -170,6 +170,21 @@ fn target(domain: &Domain, headers: &HeaderMap) -> Result<String, Problem> {
     }
 }
 
+/// The form of the body, and the one that is wanted.
+fn forms(headers: &HeaderMap) -> Result<(Form, Form), Problem> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let form = Form::of_media_type(text(header::CONTENT_TYPE)).ok_or_else(|| {
+        Problem::http(
+            Http::UnsupportedMediaType,
+            "the body must be application/json, application/jsonlines or text/csv",
+        )
+    })?;
+    let wanted = text(header::ACCEPT).split(',').find_map(Form::of_media_type).ok_or_else(|| {
+        Problem::http(Http::NotAcceptable, "answers are application/json, application/jsonlines or text/csv")
+    })?;
+    Ok((form, wanted))
+}
+
 /// Predictions as the SageMaker runtime asks for them: JSON, JSON lines or CSV in and out.
 #[utoipa::path(
     post, path = "/invocations", tag = "inference",
@@ -186,17 +201,7 @@ async fn invocations(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let text = |name| request.headers().get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok());
-    let form = Form::of_media_type(text(header::CONTENT_TYPE).unwrap_or_default()).ok_or_else(|| {
-        Problem::http(
-            Http::UnsupportedMediaType,
-            "the body must be application/json, application/jsonlines or text/csv",
-        )
-    })?;
-    let accept = text(header::ACCEPT).unwrap_or_default();
-    let wanted = accept.split(',').find_map(Form::of_media_type).ok_or_else(|| {
-        Problem::http(Http::NotAcceptable, "answers are application/json, application/jsonlines or text/csv")
-    })?;
+    let (form, wanted) = forms(request.headers())?;
     let route = target(&domain, request.headers())?;
     let (version, _) = domain.choose(&route, None, id.text())?;
     let bytes = whole_body(request, &()).await?;
