@@ -3,6 +3,8 @@
 //! `args` parses, one file in `commands` does each command's work, `printer` alone writes to the terminal, `report`
 //! makes pages that stand alone, `serve` is the HTTP server, `speech` puts answers into Chinese or English.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
 mod args;
 mod commands;
 mod exit;

@@ -4,6 +4,8 @@
 //!
 //! Prints what came out, and ends with 1 if an acknowledged event was lost, counted twice or out of order.
 
+#![expect(clippy::print_stderr, reason = "it tells how the run goes")]
+
 #[path = "../tests/it/event_log/fault_run.rs"]
 mod fault_run;
 

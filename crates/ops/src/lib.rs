@@ -18,6 +18,8 @@
 //! # });
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
 pub mod access;
 mod clock;
 mod error;

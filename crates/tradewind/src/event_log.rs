@@ -56,8 +56,9 @@ mod tests {
                     retention_mib = 1000000000\nretention_days = 36500\nsegment_mib = 4096\nfsync_interval_ms = 60000\n\
                     fsync = \"interval\"\naddress = \"nats://127.0.0.1:4222\"\nname = \"a\"";
         for text in [least, most] {
-            let shop = Settings::parse(&format!("[events]\n{text}"), Path::new("tradewind.toml")).unwrap();
-            settings(&shop.events).check().unwrap();
+            let shop =
+                Settings::parse(&format!("[events]\n{text}"), Path::new("tradewind.toml")).expect("settings");
+            settings(&shop.events).check().expect("settings of a log");
         }
     }
 }

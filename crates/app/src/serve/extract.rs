@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tradewind::ErrorKind;
 
 /// A JSON body.
@@ -51,7 +51,8 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem>
         let path = e.path().to_string();
         let fault = e.into_inner();
         let place = format!("line {}, column {}", fault.line(), fault.column());
-        if fault.is_data() {
+        // A number where a name is wanted is a fault of syntax to serde_json, though the body is JSON.
+        if fault.is_data() || serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
             let text = fault.to_string();
             let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(before, _)| before);
             Problem::new(

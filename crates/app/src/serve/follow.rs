@@ -24,7 +24,7 @@ use tradewind::{Error, Fault, Result};
 #[derive(Clone)]
 enum Wanted {
     /// One version for everybody.
-    Champion(Version),
+    Champion(Box<Version>),
     /// The arms and shadows of a split, in its order.
     Split { split: Split, arms: Vec<Version>, shadows: Vec<Version> },
 }
@@ -32,7 +32,7 @@ enum Wanted {
 impl Wanted {
     fn versions(&self) -> impl Iterator<Item = &Version> {
         let (one, arms, shadows): (Option<&Version>, &[Version], &[Version]) = match self {
-            Self::Champion(version) => (Some(version), &[], &[]),
+            Self::Champion(version) => (Some(version.as_ref()), &[], &[]),
             Self::Split { arms, shadows, .. } => (None, arms, shadows),
         };
         one.into_iter().chain(arms).chain(shadows)
@@ -167,7 +167,7 @@ impl Follower {
         for (route, versions) in champions {
             let own = versions.iter().position(|v| v.name == route).unwrap_or(0);
             let Some(version) = versions.into_iter().nth(own) else { continue };
-            out.entry(route).or_insert(Wanted::Champion(version));
+            out.entry(route).or_insert(Wanted::Champion(Box::new(version)));
         }
         Ok(out)
     }

@@ -159,13 +159,13 @@ fn told_as_problem(response: &mut Response, id: &RequestId) {
         return;
     }
     let known = response.extensions().get::<Problem>().cloned();
-    let is_problem = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|t| t.as_bytes().starts_with(MEDIA_TYPE.as_bytes()));
+    // Probes answer 503 with JSON of their own.
+    let is_told = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| {
+        [MEDIA_TYPE, "application/json"].iter().any(|told| t.as_bytes().starts_with(told.as_bytes()))
+    });
     let problem = match known {
         Some(problem) => problem,
-        None if is_problem => return,
+        None if is_told => return,
         None => {
             let problem = Problem::of_status(status);
             match response.headers().get(header::ALLOW).and_then(|a| a.to_str().ok()) {

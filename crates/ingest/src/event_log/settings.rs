@@ -107,7 +107,7 @@ impl EventLogSettings {
             ("lease_ms", self.lease_ms, 1000, 3_600_000, false),
         ];
         for (name, got, least, most, zero) in ranges {
-            if !(least..=most).contains(&got) && !(zero && got == 0) {
+            if !((least..=most).contains(&got) || zero && got == 0) {
                 let or_zero = if zero { "0, or " } else { "" };
                 return Err(EventLogError::Setting {
                     name,

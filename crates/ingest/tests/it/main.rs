@@ -1,5 +1,8 @@
 //! The import seen from outside: bytes and files in, rows and reports out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::print_stderr, reason = "what is left out or went wrong is said")]
+
 mod event_log;
 mod formats;
 mod fuzz;

@@ -178,6 +178,7 @@ impl Jobs {
         context: &Context,
     ) -> Result<Committed> {
         let fault = self.database.fault("committing a step");
+        let _writing = context.0.writing.lock().await;
         let mut turn = self.turn().await?;
         let row = self
             .query(
@@ -214,6 +215,12 @@ impl Jobs {
         if changed.is_empty() {
             return Ok(());
         }
+        // Nobody else writes these lines before they are known as written. The turn comes after, here as at the end of a
+        // step, so that neither waits for what the other has.
+        let mut writing = Vec::with_capacity(changed.len());
+        for (.., context) in &changed {
+            writing.push(context.0.writing.lock().await);
+        }
         let mut turn = self.turn().await?;
         let mut written = Vec::new();
         for (run, step, fence, attempt, context) in changed {
@@ -242,7 +249,7 @@ fn drop_lines(context: &Context, mut lines: u64) {
 }
 
 impl Turn {
-    /// Writes progress and lines of a step, and gives how many lines.
+    /// Writes progress and lines of a step, and gives how many lines that waited.
     async fn write_live(
         &mut self,
         run: i64,
@@ -253,15 +260,16 @@ impl Turn {
     ) -> Result<u64> {
         let jobs = self.jobs.clone();
         let fault = jobs.database.fault("writing down progress");
-        let (done, total, message, lines) = {
+        let (done, total, message, waiting, lines) = {
             let mut live = context.0.live.lock();
             live.changed = false;
+            let waiting = live.lines.len() as u64;
             let mut lines: Vec<_> = live.lines.iter().cloned().collect();
             if live.dropped > 0 {
                 lines.insert(0, (work::Level::Warning, format!("{} lines were left out here", live.dropped)));
                 live.dropped = 0;
             }
-            (live.done, live.total, live.message.clone(), lines)
+            (live.done, live.total, live.message.clone(), waiting, lines)
         };
         let kept = jobs
             .query(
@@ -279,7 +287,7 @@ impl Turn {
             .await
             .map_err(&fault)?;
         if kept.rows_affected() == 0 || lines.is_empty() {
-            return Ok(lines.len() as u64);
+            return Ok(waiting);
         }
         let newest: i64 = jobs
             .query("SELECT COALESCE(max(line), 0) AS newest FROM jobs_line WHERE run = ? AND step = ?")
@@ -312,7 +320,7 @@ impl Turn {
             .execute(&mut *self.transaction)
             .await
             .map_err(&fault)?;
-        Ok(count as u64)
+        Ok(waiting)
     }
 
     async fn end(&mut self, taken: &Taken, ending: &Ending, cancel: bool) -> Result<()> {

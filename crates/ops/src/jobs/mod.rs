@@ -51,8 +51,6 @@
 //! # }).unwrap();
 //! ```
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
-
 mod attempt;
 mod fingerprint;
 mod firing;

@@ -191,6 +191,8 @@ pub(crate) struct Inside {
     pub(crate) unfinished: PathBuf,
     pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) live: Mutex<Live>,
+    /// Held from the reading of lines until they are known as written, so that none is written twice.
+    pub(crate) writing: tokio::sync::Mutex<()>,
 }
 
 /// What a step tells while it runs, until the worker writes it down.

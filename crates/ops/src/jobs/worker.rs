@@ -324,6 +324,7 @@ impl Worker {
             unfinished: results::unfinished(&self.jobs.results, taken.run, &taken.step.name, taken.fence),
             cancel: Arc::new(AtomicBool::new(false)),
             live: Mutex::new(Live::default()),
+            writing: tokio::sync::Mutex::default(),
         }));
         let place = (taken.run, taken.step.name.clone());
         let held = Held { fence: taken.fence, attempt: taken.attempt, context: context.clone() };

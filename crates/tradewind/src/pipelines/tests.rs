@@ -106,7 +106,6 @@ async fn work(operations: &Operations, deadly: Option<(&str, bool)>) {
 
 /// Not a test: a worker in a process of its own, started by the test below.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by another test, in a process of its own"]
 async fn a_worker_alone() {
     let Ok(dir) = std::env::var("TRADEWIND_TEST_SHOP") else { return };
     let shop = Shop::open(Path::new(&dir)).unwrap();
@@ -119,7 +118,7 @@ async fn a_worker_alone() {
 fn process(dir: &Path, step: &str, before: bool) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "pipelines::tests::a_worker_alone", "--ignored", "--test-threads=1"])
+        .args(["--exact", "pipelines::tests::a_worker_alone", "--test-threads=1"])
         .env("TRADEWIND_TEST_SHOP", dir)
         .env("TRADEWIND_TEST_STEP", step)
         .stdout(Stdio::null())

@@ -238,7 +238,7 @@ pub enum Answers {
     /// What will sell.
     Forecasts(Forecasts),
     /// At what price.
-    Prices(Prices),
+    Prices(Box<Prices>),
     /// What to show to whom.
     Recommendations(Box<Recommendations>),
     /// What a learnt table says of new rows.
@@ -255,7 +255,7 @@ pub fn load(dir: &Path, identity: Identity) -> Result<Loaded> {
     let answers = match reader.kind() {
         Kind::Trends => Answers::Trends(Trends::read(&reader)?),
         Kind::Forecasts => Answers::Forecasts(Forecasts::read(&reader)?),
-        Kind::Prices => Answers::Prices(Prices::read(&reader)?),
+        Kind::Prices => Answers::Prices(Box::new(Prices::read(&reader)?)),
         Kind::Recommendations => Answers::Recommendations(Box::new(Recommendations::read(&reader)?)),
         Kind::Learn => Answers::Learned(Box::new(Learned::read(&reader)?)),
         other => {

@@ -336,7 +336,7 @@ fn given(s: &GivenSeries, freq: Freq) -> Result<(String, i64, Vec<f64>)> {
         }
         _ => return Err(fault("give a date for dated frequencies, a whole number for counted steps")),
     };
-    if let Some(k) = s.values.iter().flatten().position(|v| !(v.abs() <= 1e15)) {
+    if let Some(k) = s.values.iter().flatten().position(|v| v.is_nan() || v.abs() > 1e15) {
         return Err(Error::asked(format!("value {k} of a series is beyond 1e15"), "scale the series down"));
     }
     Ok((s.id.clone(), start, s.values.iter().map(|v| v.unwrap_or(f64::NAN)).collect()))

@@ -129,7 +129,7 @@ fn csv(body: &[u8]) -> Result<Vec<Vec<String>>> {
                 // An empty line is no row.
                 if row.len() > 1 || !row[0].is_empty() {
                     rows.push(std::mem::take(&mut row));
-                    counted(rows.len().min(ROWS_MAX + 1).max(1))?;
+                    counted(rows.len().clamp(1, ROWS_MAX + 1))?;
                 }
                 row.clear();
             }
@@ -191,15 +191,17 @@ fn cells_of_text<'a>(name: &str, cells: impl Iterator<Item = &'a str>, holds: Ho
             "correct the cell",
         )
     };
-    let known = cells.map(|c| (!c.is_empty()).then_some(c)).enumerate();
+    let cells = cells.map(|c| (!c.is_empty()).then_some(c));
     Ok(match holds {
         Holds::Number => Cells::Numbers(
-            known
+            cells
+                .enumerate()
                 .map(|(row, c)| c.map(|c| c.parse::<f64>().map_err(|_| unfit(row))).transpose())
                 .collect::<Result<_>>()?,
         ),
         Holds::Flag => Cells::Flags(
-            known
+            cells
+                .enumerate()
                 .map(|(row, c)| match c.map(str::to_ascii_lowercase).as_deref() {
                     None => Ok(None),
                     Some("true" | "yes" | "1") => Ok(Some(true)),
@@ -208,7 +210,7 @@ fn cells_of_text<'a>(name: &str, cells: impl Iterator<Item = &'a str>, holds: Ho
                 })
                 .collect::<Result<_>>()?,
         ),
-        Holds::Text | Holds::Date => Cells::Texts(known.map(|(_, c)| c.map(str::to_owned)).collect()),
+        Holds::Text | Holds::Date => Cells::Texts(cells.map(|c| c.map(str::to_owned)).collect()),
     })
 }
 

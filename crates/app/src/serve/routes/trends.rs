@@ -89,6 +89,7 @@ pub(crate) struct TrendsParams {
     /// Only series whose name or title holds this text.
     q: Option<String>,
     /// The order.
+    #[param(inline)]
     sort: SortParam,
     /// The other way round.
     reverse: bool,

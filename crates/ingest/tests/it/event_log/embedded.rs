@@ -128,7 +128,7 @@ async fn damage_before_the_end_is_named_and_repaired_with_a_list_of_what_was_los
     assert_eq!(lag(&log, "g").await, 22);
     assert_eq!(all(&log, "g").await, expected);
     assert_eq!(lag(&log, "g").await, 0);
-    assert_eq!(repair(&path).err().expect("in use").kind(), ErrorKind::Conflict);
+    assert_eq!(repair(&path).expect_err("in use").kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test(flavor = "multi_thread")]

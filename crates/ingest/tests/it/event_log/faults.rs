@@ -12,13 +12,12 @@ fn plan() -> Plan {
 fn process() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "event_log::faults::a_process_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "event_log::faults::a_process_that_is_killed", "--nocapture"])
         .stdout(Stdio::null());
     command
 }
 
 #[test]
-#[ignore = "the other tests here start it as a process"]
 fn a_process_that_is_killed() {
     work();
 }
