@@ -238,7 +238,7 @@ impl Recommendations {
         Ok(Self { engine, manifest, newest })
     }
 
-    /// As [`Recommendations::read`], of a model in memory; for shops too small to keep artifacts, and for tests.
+    /// As from a folder, of a model in memory; for shops too small to keep artifacts, and for tests.
     ///
     /// # Errors
     /// A state of the model that does not fit its items.

@@ -213,7 +213,7 @@ impl Recent {
     }
 }
 
-/// Routes and their versions, shared by all requests; see the [module](self).
+/// Routes and their versions, shared by all requests.
 pub struct Serving {
     table: ArcSwap<Table>,
     /// Held for reading while an event is applied, for writing while a table takes its place: no event falls between

@@ -275,6 +275,9 @@ async fn a_producer_that_tries_again_does_not_make_an_event_count_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_share_the_work_and_take_over_from_one_that_went() {
     for backend in Backend::every().await {
+        if backend.name == "NATS" && !nats::handover_is_tested() {
+            continue;
+        }
         let log = backend.open().await;
         append(&*log, 0..200, 20).await;
         let mut members = vec![];
