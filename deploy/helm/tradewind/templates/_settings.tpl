@@ -9,11 +9,11 @@ ops:
   state: "env:TRADEWIND_STATE"
   {{- end }}
   {{- if $v.artifacts.url }}
-  artifacts: {{ $v.artifacts.url | quote }}
+  registry: {{ $v.artifacts.url | quote }}
   {{- end }}
 events:
   {{- if ne $v.events.log "embedded" }}
-  log: "env:TRADEWIND_EVENTS"
+  address: "env:TRADEWIND_EVENTS"
   {{- end }}
 serve:
   {{- if $v.metrics.enabled }}
