@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what is deployed: dependencies, the chart, the compose file, the systemd unit and the image. Called by .ci/run.
+# Checks what is deployed: dependencies, the chart, the compose file, the systemd unit and the image. Run by hand for now.
 #   deploy/check.sh [BINARY]    a `tradewind` that is linked statically; without one the debug build is linked once more
 #
 # Tools come from the registries of Debian, npm and Python, pinned below, and are kept in a cache. A tool that cannot be
