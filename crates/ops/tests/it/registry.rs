@@ -376,10 +376,12 @@ async fn refuses_what_cannot_be_a_version() {
 async fn eight_registrars_get_numbers_without_holes() {
     for (fresh, dir, _) in every().await {
         let mut tasks = tokio::task::JoinSet::new();
+        // Written once, before anyone stores it: a folder being written to is refused.
+        let same = artifact(dir.path(), "same");
         for n in 0..8 {
             // A registry each, as processes have.
             let registry = open(&fresh.url, dir.path(), Clock::system()).await;
-            let (own, same) = (artifact(dir.path(), &format!("own{n}")), artifact(dir.path(), "same"));
+            let (own, same) = (artifact(dir.path(), &format!("own{n}")), same.clone());
             tasks.spawn(async move {
                 let same = registry.register(new("weekly"), &same).await.unwrap().number;
                 let own = registry.register(new("weekly"), &own).await.unwrap().number;
