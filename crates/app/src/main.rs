@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 mod args;
+mod cause;
 mod commands;
 mod exit;
 mod lang;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         Command::Pipeline(args) => commands::pipeline::run(&mut context, &args.action),
         Command::Jobs(args) => commands::jobs::run(&mut context, &args.action),
         Command::Registry(args) => commands::registry::run(&mut context, &args.action),
+        Command::Traffic(args) => commands::traffic::run(&mut context, &args.action),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Serve(args) => commands::serve::run(&mut context, &args),
         Command::Keys(args) => commands::keys::run(&mut context, &args),

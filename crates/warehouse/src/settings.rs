@@ -59,7 +59,7 @@ pub struct ShopSettings {
     pub regions: Vec<String>,
     /// ISO 4217 code for prices that name none; empty when unknown.
     pub currency: String,
-    /// The time zone of all times; a note for people.
+    /// The time zone of all times, an IANA name: what turns instants of events that stream in into them; empty for UTC.
     pub time_zone: String,
 }
 
@@ -150,6 +150,8 @@ pub struct EventsSettings {
     pub fsync: FsyncPolicy,
     /// Longest wait for the disk with [`FsyncPolicy::Interval`], 1 to 60,000.
     pub fsync_interval_ms: u64,
+    /// How often a server takes events into the table `events`, in seconds, 0 to 86,400; 0: never.
+    pub collect_seconds: u64,
     /// Parts that can be worked on at once, 1 to 64.
     pub partitions: u32,
     /// Failures after which an event becomes a dead letter, 1 to 1,000.
@@ -214,6 +216,14 @@ pub struct ServeSettings {
     pub drain_notice_seconds: u64,
     /// Seconds that requests under way have then, 1 to 3,600.
     pub drain_seconds: u64,
+    /// The identity provider whose tokens are taken beside keys; empty for none.
+    pub oidc_issuer: String,
+    /// For whom its tokens must have been made.
+    pub oidc_audience: String,
+    /// Where its keys are, as an address or a file; empty for where its own description says.
+    pub oidc_keys: String,
+    /// The claim that holds the role.
+    pub oidc_role_claim: String,
     /// Whether SageMaker's container contract is answered.
     pub sagemaker: bool,
     /// The form of the log.
@@ -284,6 +294,7 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("events", "name", Name),
     ("events", "fsync", Words(&["always", "interval"])),
     ("events", "fsync_interval_ms", Whole(1, 60_000)),
+    ("events", "collect_seconds", Whole(0, 86_400)),
     ("events", "partitions", Whole(1, 64)),
     ("events", "deliveries_max", Whole(1, 1000)),
     ("events", "dedup_minutes", Whole(1, 10_080)),
@@ -305,6 +316,10 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("serve", "rate_burst", Whole(1, 10_000_000)),
     ("serve", "drain_notice_seconds", Whole(0, 3_600)),
     ("serve", "drain_seconds", Whole(1, 3_600)),
+    ("serve", "oidc_issuer", AnyText),
+    ("serve", "oidc_audience", AnyText),
+    ("serve", "oidc_keys", AnyText),
+    ("serve", "oidc_role_claim", AnyText),
     ("serve", "sagemaker", Flag),
     ("serve", "log", Words(&["text", "json"])),
 ];

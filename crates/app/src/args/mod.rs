@@ -4,6 +4,7 @@ pub(crate) mod jobs;
 pub(crate) mod recommend;
 pub(crate) mod registry;
 pub(crate) mod serve;
+pub(crate) mod traffic;
 
 use crate::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Jobs(jobs::JobsArgs),
     /// See versions of models, put one into production or take it back
     Registry(registry::RegistryArgs),
+    /// Split a route between versions: canary, shadow, shares
+    Traffic(traffic::TrafficArgs),
     /// Make a simulated shop and run the main job on it
     Demo(DemoArgs),
     /// Serve the shop's answers over HTTP

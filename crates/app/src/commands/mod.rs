@@ -18,6 +18,7 @@ pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod relations;
 pub(crate) mod serve;
+pub(crate) mod traffic;
 pub(crate) mod trends;
 
 use crate::Context;

@@ -2,6 +2,7 @@
 
 use crate::Context;
 use crate::args::ProbeArgs;
+use crate::cause::innermost;
 use crate::exit::Exit;
 use serde_json::json;
 use std::time::Duration;
@@ -63,15 +64,6 @@ async fn status(url: reqwest::Url, timeout: Duration, insecure: bool) -> std::re
         Ok(Err(e)) => Err(innermost(&e.without_url())),
         Err(_) => Err(format!("no answer within {} s", timeout.as_secs())),
     }
-}
-
-/// The first cause: the outer ones only say that a request failed.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

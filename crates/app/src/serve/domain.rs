@@ -7,13 +7,15 @@ use super::problem::{Http, Problem};
 use super::routes::cache::{AnswerCache, Cached, Key};
 use super::routes::learn;
 use super::state::Server;
-use axum::extract::FromRef;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
+use tradewind::event_log::ShopClock;
 use tradewind::ingest::event_log::EventLog;
 use tradewind::serving::{Loaded, Serving};
 use tradewind::{ErrorKind, Run};
@@ -37,6 +39,8 @@ pub(crate) struct Domain {
     pub(crate) serving: Arc<Serving>,
     /// The event log; none where events are not taken.
     pub(crate) log: Option<Arc<dyn EventLog>>,
+    /// The clock on the shop's wall.
+    pub(crate) clock: ShopClock,
     cache: AnswerCache,
     shadows: mpsc::Sender<Shadow>,
     turns: Arc<Semaphore>,
@@ -52,7 +56,7 @@ impl FromRef<Server> for Arc<Domain> {
 
 impl Domain {
     /// No version yet. Must be called inside a runtime.
-    pub(crate) fn new(log: Option<Arc<dyn EventLog>>) -> Self {
+    pub(crate) fn new(log: Option<Arc<dyn EventLog>>, clock: ShopClock) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (shadows, mut calls) = mpsc::channel::<Shadow>(SHADOWS_WAITING_MAX);
         // One at a time: a shadow never takes more than one processor from those that answer. It ends with the sender.
@@ -66,6 +70,7 @@ impl Domain {
         Self {
             serving: Arc::default(),
             log,
+            clock,
             cache: AnswerCache::new(CACHE_BYTES),
             shadows,
             turns: Arc::new(Semaphore::new(threads)),
@@ -116,11 +121,12 @@ impl Domain {
     /// A route without a version, a question that the version cannot answer.
     pub(crate) fn kept(
         &self,
-        asked: &Asked<'_>,
+        route: &str,
+        asked: &Asked,
         make: impl Fn(&Loaded) -> tradewind::Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Response, Problem> {
-        let (version, shadows) = self.choose(asked.route, asked.user, asked.id.text())?;
-        let key = Key::of(&version.identity, asked.path, asked.query);
+        let (version, shadows) = self.choose(route, None, asked.id.text())?;
+        let key = Key::of(&version.identity, asked.uri.path(), asked.uri.query().unwrap_or_default());
         let cached = match self.cache.get(key) {
             Some(cached) => {
                 metrics::counter!("tradewind_answer_cache_total", "outcome" => "hit").increment(1);
@@ -133,8 +139,8 @@ impl Domain {
                 cached
             }
         };
-        self.shadow(asked.route, shadows, make);
-        Ok(respond(asked.headers, &version, &cached))
+        self.shadow(route, shadows, make);
+        Ok(respond(&asked.known, &version, &cached))
     }
 
     /// Asks versions in the shadow of an answer; what they say is noted and thrown away.
@@ -210,19 +216,25 @@ impl Domain {
 }
 
 /// A question whose answer may be kept.
-pub(crate) struct Asked<'a> {
-    /// The route in the table of versions.
-    pub(crate) route: &'a str,
-    /// The path of the request.
-    pub(crate) path: &'a str,
-    /// Its query, as it came.
-    pub(crate) query: &'a str,
-    /// Who asks on whose behalf, for splits that keep to users.
-    pub(crate) user: Option<&'a str>,
-    /// The request's name.
-    pub(crate) id: &'a RequestId,
-    /// Its headers.
-    pub(crate) headers: &'a HeaderMap,
+pub(crate) struct Asked {
+    uri: Uri,
+    /// What of its headers matters: what the caller has already.
+    known: HeaderMap,
+    id: RequestId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let id = parts.extensions.get::<RequestId>().cloned();
+        let id = id.ok_or_else(|| Problem::new(ErrorKind::Internal, "a request without a name"))?;
+        let mut known = HeaderMap::new();
+        for value in parts.headers.get_all(header::IF_NONE_MATCH) {
+            known.append(header::IF_NONE_MATCH, value.clone());
+        }
+        Ok(Self { uri: parts.uri.clone(), known, id })
+    }
 }
 
 /// The header with the version that answered.

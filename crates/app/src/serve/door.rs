@@ -2,6 +2,7 @@
 //!
 //! A route is opened by [`Door`]; nothing but probes is [`Door::Open`].
 
+use super::identity::is_token;
 use super::layers::Client;
 use super::problem::{Http, Problem};
 use super::state::Server;
@@ -145,24 +146,12 @@ async fn admit(
             .hint("send it as `Authorization: Bearer tw_…` or `X-API-Key: tw_…`; an admin makes keys")
             .challenge(challenge));
     };
-    let caller = server.access.authenticate(&key, client.0).await.map_err(|refusal| match &refusal {
-        Refused::Limited { retry_after } => {
-            refused("limited");
-            Problem::http(Http::RateLimited, refusal.to_string()).retry_after(*retry_after)
+    let caller = match &server.identity {
+        Some(identity) if is_token(&key) => {
+            identity.authenticate(&key).await.inspect_err(|_| refused("token"))?
         }
-        Refused::Unavailable(fault) => {
-            refused("unavailable");
-            Problem::of(fault).retry_after(Duration::from_secs(2))
-        }
-        Refused::Invalid | Refused::Expired | Refused::Revoked => {
-            refused("invalid");
-            let problem = Problem::http(Http::Unauthorized, refusal.to_string()).challenge(challenge);
-            match refusal.hint() {
-                Some(hint) => problem.hint(hint),
-                None => problem,
-            }
-        }
-    })?;
+        _ => by_key(server, &key, client, challenge).await?,
+    };
     if let Err(wait) = server.rates.take(&caller.key_id, Instant::now()) {
         refused("rate");
         return Err(
@@ -181,6 +170,32 @@ async fn admit(
         write_down(server, &caller, &route).await;
     }
     Err(Problem::new(ErrorKind::Denied, detail).hint("an admin can make a key that may"))
+}
+
+async fn by_key(
+    server: &Server,
+    key: &str,
+    client: Client,
+    challenge: &'static str,
+) -> Result<Arc<Principal>, Problem> {
+    server.access.authenticate(key, client.0).await.map_err(|refusal| match &refusal {
+        Refused::Limited { retry_after } => {
+            refused("limited");
+            Problem::http(Http::RateLimited, refusal.to_string()).retry_after(*retry_after)
+        }
+        Refused::Unavailable(fault) => {
+            refused("unavailable");
+            Problem::of(fault).retry_after(Duration::from_secs(2))
+        }
+        Refused::Invalid | Refused::Expired | Refused::Revoked => {
+            refused("invalid");
+            let problem = Problem::http(Http::Unauthorized, refusal.to_string()).challenge(challenge);
+            match refusal.hint() {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            }
+        }
+    })
 }
 
 /// Writes a refused change to the audit log, not more often than now and then for one key: the log only grows.

@@ -10,10 +10,11 @@
 //! name.
 
 use super::domain::Domain;
-use super::routes::{learn, of_payload};
+use super::routes::learn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tradewind::event_log::ShopEvent;
 use tradewind::ingest::event_log::Start;
 use tradewind::ops::registry::{CHAMPION, Kind, Page, Reference, Registry, Version};
 use tradewind::ops::traffic::{Split, Traffic};
@@ -255,16 +256,17 @@ pub(crate) async fn replay(domain: &Domain) -> Result<()> {
         if batch.is_empty() {
             break;
         }
-        all_known &= batch.iter().all(|d| d.event.time_ms.div_euclid(1_000) <= known);
+        let events: Vec<LiveEvent> = batch
+            .into_iter()
+            .filter_map(|d| ShopEvent::of_payload(&d.event.payload)?.live(domain.clock))
+            .collect();
+        // Both stand on the shop's clock.
+        all_known &= events.iter().all(|e| e.ds <= known);
         if all_known {
             member.commit().await?;
             continue;
         }
-        let newer: Vec<LiveEvent> = batch
-            .into_iter()
-            .filter(|d| d.event.time_ms.div_euclid(1_000) > known)
-            .filter_map(|d| of_payload(&d.event.payload))
-            .collect();
+        let newer: Vec<LiveEvent> = events.into_iter().filter(|e| e.ds > known).collect();
         shown += newer.len();
         let serving = domain.serving.clone();
         let work = move || {

@@ -9,10 +9,12 @@
 //! description, the test of every role) follows from that line.
 
 mod answer;
+mod collect;
 mod domain;
 mod door;
 mod extract;
 mod follow;
+mod identity;
 mod layers;
 mod listen;
 mod problem;
@@ -34,6 +36,7 @@ use axum::response::Response;
 use axum::routing::get;
 use domain::Domain;
 use follow::Follower;
+use identity::Identity;
 use problem::{Http, Problem};
 use state::Server;
 use std::net::SocketAddr;
@@ -43,6 +46,7 @@ use std::time::Duration;
 use table::Routes;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tradewind::event_log::ShopClock;
 use tradewind::operations::Operations;
 use tradewind::ops::access::Access;
 use tradewind::ops::traffic::Traffic;
@@ -89,6 +93,7 @@ pub(crate) fn run(
             }
             None => None,
         };
+        let identity = Identity::of(shop, &settings)?;
         let listener = listen::bind(&settings.listen)?;
         let beside = match settings.metrics_listen.as_str() {
             "" => None,
@@ -103,17 +108,32 @@ pub(crate) fn run(
             tls: tls.is_some(),
             has_keys,
         };
+        let collect_every = Duration::from_secs(shop.settings().events.collect_seconds);
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
         let log = tradewind::event_log::open(shop).await?;
-        let domain = Arc::new(Domain::new(Some(log.clone())));
-        let server = Server::new(settings, access, registry.clone(), jobs, metrics, openapi, domain.clone());
+        let domain = Arc::new(Domain::new(Some(log.clone()), ShopClock::of(shop)?));
+        let traffic = Traffic::open(database);
+        let server = Server::new(
+            settings,
+            access,
+            identity.clone(),
+            registry.clone(),
+            jobs,
+            traffic.clone(),
+            metrics,
+            openapi,
+            domain.clone(),
+        );
         // The state has just answered.
         server.readiness.state_answered();
-        let follower = Follower::new(registry, Traffic::open(database), domain);
+        let follower = Follower::new(registry, traffic, domain);
         server.readiness.set("models", false);
         let (loaded, first) = tokio::sync::oneshot::channel();
         let follower = tokio::spawn(start(server.clone(), follower, loaded));
+        let collector = (collect_every > Duration::ZERO)
+            .then(|| tokio::spawn(collect::collect(shop.clone(), log.clone(), collect_every)));
+        let keeper = identity.map(|identity| tokio::spawn(identity.keep()));
         // A small shop is ready before anybody asks; what loads for longer is loaded beside the probes.
         let _ = tokio::time::timeout(QUICK_START, first).await;
         let router = router(&server, routes::all(sagemaker));
@@ -122,6 +142,9 @@ pub(crate) fn run(
         listening(&told)?;
         let served = listen::serve(server, router, listener, tls, metrics).await;
         follower.abort();
+        for task in keeper.into_iter().chain(collector) {
+            task.abort();
+        }
         // Whatever was acknowledged is on disk already; the log is only let go of.
         if let Err(e) = log.close().await {
             tracing::warn!("the event log was not closed: {e}");

@@ -1,6 +1,7 @@
 //! What every handler is given: the shop's settings, keys, readiness, rates.
 
 use super::domain::Domain;
+use super::identity::Identity;
 use super::rates::Rates;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tradewind::ops::access::Access;
 use tradewind::ops::jobs::Jobs;
 use tradewind::ops::registry::Registry;
+use tradewind::ops::traffic::Traffic;
 use tradewind::warehouse::settings::ServeSettings;
 
 /// For how long the state may be away before this server says that it is not ready: until then keys that it knows are
@@ -24,8 +26,11 @@ pub(crate) struct Server(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: ServeSettings,
     pub(crate) access: Access,
+    /// The provider whose tokens are taken beside keys.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) registry: Registry,
     pub(crate) jobs: Jobs,
+    pub(crate) traffic: Traffic,
     pub(crate) metrics: PrometheusHandle,
     /// Places for requests worked on at the same time.
     pub(crate) places: Semaphore,
@@ -50,8 +55,10 @@ impl Server {
     pub(crate) fn new(
         settings: ServeSettings,
         access: Access,
+        identity: Option<Arc<Identity>>,
         registry: Registry,
         jobs: Jobs,
+        traffic: Traffic,
         metrics: PrometheusHandle,
         openapi: String,
         domain: Arc<Domain>,
@@ -62,8 +69,10 @@ impl Server {
             refusals: Rates::new(0.1, 5.0),
             settings,
             access,
+            identity,
             registry,
             jobs,
+            traffic,
             metrics,
             openapi,
             readiness: Readiness::new(),

@@ -12,9 +12,11 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+use tradewind::event_log::ShopClock;
 use tradewind::ops::access::{Access, NewKey, Role, Scopes};
 use tradewind::ops::jobs::Jobs;
 use tradewind::ops::registry::{Registry, Store};
+use tradewind::ops::traffic::Traffic;
 use tradewind::ops::{Clock, Database};
 use tradewind::warehouse::Settings;
 use utoipa_axum::routes;
@@ -37,14 +39,24 @@ async fn server(places: usize) -> (Server, Router, String) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("registry").display().to_string()).unwrap();
     let registry = Registry::open(database.clone(), store).await.unwrap();
+    let traffic = Traffic::open(database.clone());
     let jobs = Jobs::new(database, dir.path().join("jobs"));
     let new = NewKey { name: "test".into(), role: Role::Admin, scopes: Scopes::All, expires_ms: None };
     let (_, secret) = access.create_key("local:test", new).await.unwrap();
     let mut settings = Settings::defaults().serve;
     settings.requests_at_once_max = places;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let server =
-        Server::new(settings, access, registry, jobs, metrics, String::new(), Arc::new(Domain::new(None)));
+    let server = Server::new(
+        settings,
+        access,
+        None,
+        registry,
+        jobs,
+        traffic,
+        metrics,
+        String::new(),
+        Arc::new(Domain::new(None, ShopClock::UTC)),
+    );
     let limits = Limits { time: Some(Duration::from_millis(200)), ..Limits::USUAL };
     let door = Door::Key(Role::Viewer, None);
     let all: Routes = routes::all(true).at(door, routes!(panicking)).limited(door, limits, routes!(slow));

@@ -2,6 +2,7 @@
 
 use super::limit::network_of;
 use super::secret::{self, id_of};
+use super::token::SUBJECT;
 use super::{Access, KeyRecord, KeyState, Role, Scope, Scopes};
 use crate::error::Error;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Who calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
-    /// The key's id.
+    /// The key's id; `user:` and the subject where a token of an identity provider was presented.
     pub key_id: Arc<str>,
     /// What the key is for.
     pub name: Arc<str>,
@@ -37,7 +38,10 @@ impl Principal {
 
     /// The name under which it stands in the audit log.
     pub fn actor(&self) -> String {
-        format!("key:{}", self.key_id)
+        match self.key_id.starts_with(SUBJECT) {
+            true => self.key_id.to_string(),
+            false => format!("key:{}", self.key_id),
+        }
     }
 
     fn of(key: &KeyRecord) -> Self {

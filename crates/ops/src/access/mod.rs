@@ -31,12 +31,14 @@ mod keys;
 mod limit;
 mod role;
 mod secret;
+mod token;
 
 pub use authenticate::{Principal, Refused};
 pub use keys::{KeyRecord, KeyState, NewKey};
 pub use limit::BackOff;
 pub use role::{Role, Scope, Scopes};
 pub use secret::Secret;
+pub use token::{TokenRefused, TokenSettings, Tokens};
 
 use crate::error::Result;
 use crate::state::{Database, Migration};

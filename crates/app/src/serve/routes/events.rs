@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tradewind::ErrorKind;
-use tradewind::core::freq::parse_stamp;
+use tradewind::event_log::{ShopClock, ShopEvent};
 use tradewind::ingest::event_log::Event;
 use tradewind::ops::access::{Role, Scope};
 use tradewind::serving::LiveEvent;
@@ -36,8 +36,6 @@ const NAME_BYTES_MAX: usize = 256;
 const QUERY_BYTES_MAX: usize = 1_024;
 /// Seconds that an event may lie in the future: clocks differ.
 const AHEAD_MAX: i64 = 86_400;
-/// The stars that speak neither for a product nor against it; five stars count 1.
-const RATING_MIDDLE: f64 = 2.5;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -79,7 +77,7 @@ impl EventKind {
 pub(crate) enum TimeWire {
     /// Milliseconds since 1970, UTC.
     Milliseconds(i64),
-    /// A date and time, as `2026-11-01T13:00:00`.
+    /// A date and time, as `2026-11-01T13:00:00+08:00`; without an offset on the shop's clock.
     Text(String),
 }
 
@@ -168,11 +166,11 @@ pub(crate) struct Checked {
 }
 
 impl EventBody {
-    /// Checks an event that arrives at `now_ms`.
+    /// Checks an event that arrives at `now_ms`; times without an offset stand on `clock`.
     ///
     /// # Errors
     /// In words, without what it holds: that may be a person's.
-    pub(crate) fn check(mut self, now_ms: i64) -> Result<Checked, String> {
+    pub(crate) fn check(self, now_ms: i64, clock: ShopClock) -> Result<Checked, String> {
         for (name, value, bytes_max) in [
             ("event_id", Some(&self.event_id), NAME_BYTES_MAX),
             ("user_id", self.user_id.as_ref(), NAME_BYTES_MAX),
@@ -188,14 +186,15 @@ impl EventBody {
                 return Err(format!("{name} holds a control character"));
             }
         }
-        let product = match (&self.product_id, self.event) {
+        match (&self.product_id, self.event) {
             (None, EventKind::Search) if self.query.is_none() => {
                 return Err("a search needs its query".to_owned());
             }
-            (None, EventKind::Search) => None,
-            (None, kind) => return Err(format!("a {} needs a product_id", kind.word())),
-            (Some(product), _) => Some(product.clone()),
-        };
+            (None, kind) if kind != EventKind::Search => {
+                return Err(format!("a {} needs a product_id", kind.word()));
+            }
+            _ => {}
+        }
         if let Some(value) = self.value {
             let range = if self.event == EventKind::Rating { 0.0..=5.0 } else { 0.0..=1e6 };
             if !range.contains(&value) {
@@ -208,31 +207,28 @@ impl EventBody {
         let time_ms = match &self.ds {
             None => now_ms,
             Some(TimeWire::Milliseconds(ms)) => *ms,
-            Some(TimeWire::Text(text)) => parse_stamp(text)
-                .map(|s| s.saturating_mul(1_000))
+            Some(TimeWire::Text(text)) => clock
+                .parse_ms(text)
                 .ok_or("ds is no time; write it as 2026-11-01T13:00:00 or in milliseconds since 1970")?,
         };
         if time_ms < 0 || time_ms > now_ms.saturating_add(AHEAD_MAX * 1_000) {
             return Err("ds lies before 1970 or more than a day ahead".to_owned());
         }
-        self.ds = Some(TimeWire::Milliseconds(time_ms));
-        let payload = serde_json::to_vec(&self).map_err(|_| "cannot be kept".to_owned())?;
-        let visitor = self.user_id.as_ref().or(self.session_id.as_ref()).or(self.product_id.as_ref());
-        let key = visitor.cloned().unwrap_or_default();
-        let weight = match (self.event, self.value) {
-            (EventKind::Rating, Some(stars)) => (stars - RATING_MIDDLE) / RATING_MIDDLE,
-            _ => 1.0,
-        };
-        let live = product.map(|item| LiveEvent {
-            id: Some(self.event_id.clone()),
-            user: self.user_id.clone(),
-            session: self.session_id.clone(),
-            item,
-            ds: time_ms.div_euclid(1_000),
+        let event = ShopEvent {
+            event_id: self.event_id,
+            ds: time_ms,
             event: self.event.word().to_owned(),
-            weight,
-        });
-        Ok(Checked { id: self.event_id, key, time_ms, payload, live })
+            user_id: self.user_id,
+            session_id: self.session_id,
+            product_id: self.product_id,
+            query: self.query,
+            value: self.value,
+        };
+        let payload = serde_json::to_vec(&event).map_err(|_| "cannot be kept".to_owned())?;
+        let visitor = event.user_id.as_ref().or(event.session_id.as_ref()).or(event.product_id.as_ref());
+        let key = visitor.cloned().unwrap_or_default();
+        let live = event.live(clock);
+        Ok(Checked { id: event.event_id, key, time_ms, payload, live })
     }
 }
 
@@ -244,13 +240,6 @@ impl EventsAnswer {
             self.faults.push(EventFault { at, detail: detail.into() });
         }
     }
-}
-
-/// Back from the log: what versions see of an event that was kept.
-pub(crate) fn of_payload(payload: &[u8]) -> Option<LiveEvent> {
-    let body: EventBody = serde_json::from_slice(payload).ok()?;
-    // It was checked when it came in; its own time stands for the present.
-    body.check(i64::MAX / 2).ok()?.live
 }
 
 pub(super) fn add(routes: Routes) -> Routes {
@@ -320,7 +309,7 @@ async fn take_body(domain: &Domain, bytes: &[u8]) -> Result<EventsAnswer, Proble
     }
     let (mut answer, mut right, now) = (EventsAnswer::default(), Vec::new(), now_ms());
     for (at, event) in events.into_iter().enumerate() {
-        match event.check(now) {
+        match event.check(now, domain.clock) {
             Ok(checked) => right.push(checked),
             Err(fault) => answer.reject(at, fault),
         }
@@ -351,7 +340,7 @@ async fn take_stream(domain: &Domain, body: Body) -> Result<EventsAnswer, Proble
             let event = line.and_then(|line| {
                 serde_json::from_slice::<EventBody>(&line)
                     .map_err(|e| plain_fault(&e))
-                    .and_then(|e| e.check(now))
+                    .and_then(|e| e.check(now, domain.clock))
             });
             match event {
                 Ok(checked) => right.push(checked),
@@ -486,7 +475,7 @@ mod tests {
         for (name, value) in changes.as_object().expect("an object") {
             body[name] = value.clone();
         }
-        serde_json::from_value::<EventBody>(body).map_err(|e| e.to_string())?.check(NOW)
+        serde_json::from_value::<EventBody>(body).map_err(|e| e.to_string())?.check(NOW, ShopClock::UTC)
     }
 
     #[test]
@@ -495,7 +484,8 @@ mod tests {
         assert_eq!((checked.id.as_str(), checked.key.as_str(), checked.time_ms), ("e1", "ann", NOW));
         let live = checked.live.clone().expect("a product");
         assert_eq!((live.item.as_str(), live.ds, live.event.as_str()), ("tea", NOW / 1000, "view"));
-        assert_eq!(of_payload(&checked.payload), checked.live);
+        let kept = ShopEvent::of_payload(&checked.payload).expect("an event");
+        assert_eq!(kept.live(ShopClock::UTC), checked.live);
         let rated =
             event(json!({ "event": "rating", "value": 5.0 })).expect("right").live.expect("a product");
         assert_eq!(rated.weight, 1.0);

@@ -5,12 +5,10 @@ use crate::serve::domain::{Asked, Domain};
 use crate::serve::door::Door;
 use crate::serve::door::Limits;
 use crate::serve::extract::{Body, Query};
-use crate::serve::layers::RequestId;
 use crate::serve::problem::Problem;
 use crate::serve::table::Routes;
-use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -364,20 +362,10 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 )]
 async fn list_forecasts(
     State(domain): State<Arc<Domain>>,
-    Extension(id): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
+    question: Asked,
     Query(asked): Query<ForecastsParams>,
 ) -> Result<Response, Problem> {
-    let question = Asked {
-        route: ROUTE,
-        path: uri.path(),
-        query: uri.query().unwrap_or_default(),
-        user: None,
-        id: &id,
-        headers: &headers,
-    };
-    domain.kept(&question, move |version| list(version, &asked))
+    domain.kept(ROUTE, &question, move |version| list(version, &asked))
 }
 
 /// What series of the request will do, by a method fitted on them now.

@@ -15,11 +15,11 @@ mod probes;
 mod recommendations;
 mod rows;
 mod sagemaker;
+mod traffic;
 mod trends;
 mod wire;
 
 pub(crate) use about::exposition;
-pub(crate) use events::of_payload;
 
 use super::table::Routes;
 use tradewind::Error;
@@ -31,6 +31,7 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = probes::add(routes, sagemaker);
     routes = about::add(routes);
     routes = models::add(routes);
+    routes = traffic::add(routes);
     routes = jobs::add(routes);
     routes = trends::add(routes);
     routes = forecasts::add(routes);

@@ -4,12 +4,9 @@ use super::wire::{ModelRef, json, listed, next, page};
 use crate::serve::domain::{Asked, Domain};
 use crate::serve::door::Door;
 use crate::serve::extract::Query;
-use crate::serve::layers::RequestId;
 use crate::serve::problem::Problem;
 use crate::serve::table::Routes;
-use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -165,18 +162,8 @@ pub(super) fn add(routes: Routes) -> Routes {
 )]
 async fn list_prices(
     State(domain): State<Arc<Domain>>,
-    Extension(id): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
+    question: Asked,
     Query(asked): Query<PricesParams>,
 ) -> Result<Response, Problem> {
-    let question = Asked {
-        route: ROUTE,
-        path: uri.path(),
-        query: uri.query().unwrap_or_default(),
-        user: None,
-        id: &id,
-        headers: &headers,
-    };
-    domain.kept(&question, move |version| list(version, &asked))
+    domain.kept(ROUTE, &question, move |version| list(version, &asked))
 }

@@ -4,12 +4,9 @@ use super::wire::{GroupParam, LanguageParam, ModelRef, json, next, page};
 use crate::serve::domain::{Asked, Domain};
 use crate::serve::door::Door;
 use crate::serve::extract::{Path, Query};
-use crate::serve::layers::RequestId;
 use crate::serve::problem::Problem;
 use crate::serve::table::Routes;
-use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -351,20 +348,10 @@ pub(super) fn add(routes: Routes) -> Routes {
 )]
 async fn list_trends(
     State(domain): State<Arc<Domain>>,
-    Extension(id): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
+    question: Asked,
     Query(asked): Query<TrendsParams>,
 ) -> Result<Response, Problem> {
-    let question = Asked {
-        route: ROUTE,
-        path: uri.path(),
-        query: uri.query().unwrap_or_default(),
-        user: None,
-        id: &id,
-        headers: &headers,
-    };
-    domain.kept(&question, move |version| list(version, &asked))
+    domain.kept(ROUTE, &question, move |version| list(version, &asked))
 }
 
 /// One trend, with its change points, causes and reason.
@@ -378,19 +365,9 @@ async fn list_trends(
 )]
 async fn one_trend(
     State(domain): State<Arc<Domain>>,
-    Extension(id): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
+    question: Asked,
     Path(series): Path<String>,
     Query(asked): Query<TrendParams>,
 ) -> Result<Response, Problem> {
-    let question = Asked {
-        route: ROUTE,
-        path: uri.path(),
-        query: uri.query().unwrap_or_default(),
-        user: None,
-        id: &id,
-        headers: &headers,
-    };
-    domain.kept(&question, move |version| one(version, &series, &asked))
+    domain.kept(ROUTE, &question, move |version| one(version, &series, &asked))
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tradewind::demo::{self, DemoSettings};
 use tradewind::ops::registry::{CHAMPION, Change, Expect, NewVersion, Reference, Registry};
-use tradewind::ops::traffic::{Plan, Traffic};
 use tradewind::serving::{
     ForecastsRequest, LearnRequest, PricesRequest, RecommendationsRequest, Request, TrendsRequest, make,
 };
@@ -91,20 +90,20 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
 }
 
-async fn registry(shop: &Path) -> (Registry, Traffic) {
+async fn registry(shop: &Path) -> Registry {
     let shop = shop.to_owned();
     let shop = tokio::task::spawn_blocking(move || Shop::open(&shop).unwrap()).await.unwrap();
     let database = tradewind::operations::open_state(&shop).await.unwrap();
     let registry = tradewind::operations::open_registry(&shop, &database).await.unwrap();
     // The shop's own runtime ends where blocking is allowed.
     tokio::task::spawn_blocking(move || drop(shop)).await.unwrap();
-    (registry, Traffic::open(database))
+    registry
 }
 
 /// Makes a version the champion.
 fn promote(shop: &Path, reference: &str) {
     wait(async {
-        let (registry, _) = registry(shop).await;
+        let registry = registry(shop).await;
         let reference: Reference = reference.parse().unwrap();
         registry
             .promote(&reference, CHAMPION, Expect::Anybody, &Change::new("test", "a test"))
@@ -118,7 +117,7 @@ fn shop(settings: &str) -> (ServedShop, String) {
     let mut served = ServedShop::new(settings);
     let folder = served.path().join("shop");
     wait(async {
-        let (registry, _) = registry(&folder).await;
+        let registry = registry(&folder).await;
         for (new, files) in &versions().1 {
             let first = new.seed == 1;
             let version = registry.register(new.clone(), files).await.unwrap();
@@ -350,13 +349,25 @@ fn a_corrupt_version_is_refused_and_a_split_keeps_to_its_users() {
     assert_eq!(get(&served, &key, "/v1/prices?limit=1")["model"]["version"], 1);
 
     // Half of the users to the other version of recommendations; each stays where it is.
-    wait(async {
-        let (_, traffic) = registry(&folder).await;
-        let plan =
-            Plan::canary("recommendations@1".parse().unwrap(), "recommendations@2".parse().unwrap(), 50.0)
-                .unwrap();
-        traffic.set("recommendations", &plan, None, &Change::new("test", "a canary")).await.unwrap();
+    let arm = |name: &str, version: u64, percent: f64| json!({ "name": name, "version": format!("recommendations@{version}"), "percent": percent });
+    let split = json!({
+        "arms": [arm("stable", 1, 50.0), arm("canary", 2, 50.0)], "expect": 0, "reason": "a canary",
     });
+    let put = |route: &str, body: &Value| {
+        let url = format!("{}/v1/traffic/{route}", served.url);
+        served.client.put(url).bearer_auth(&key).json(body).send().unwrap()
+    };
+    assert_eq!(json(put("recommendations", &split))["revision"], 1);
+    problem(put("recommendations", &split), 409, "conflict");
+    let mut wrong = split.clone();
+    wrong["expect"] = json!(1);
+    wrong["arms"][1]["percent"] = json!(49.999);
+    problem(put("recommendations", &wrong), 422, "invalid_params");
+    wrong["arms"][1]["percent"] = json!(49.0);
+    problem(put("recommendations", &wrong), 422, "invalid_params");
+    wrong["arms"][1] = arm("canary", 9, 50.0);
+    problem(put("recommendations", &wrong), 404, "not_found");
+    problem(served.get("/v1/traffic/trends", &key).send().unwrap(), 404, "not_found");
     let version = |user: usize| {
         get(&served, &key, &format!("/v1/recommendations?n=1&user=u{user}"))["model"]["version"]
             .as_u64()
@@ -371,11 +382,51 @@ fn a_corrupt_version_is_refused_and_a_split_keeps_to_its_users() {
     assert_eq!(first, (0..60).map(version).collect::<Vec<_>>());
     let second = first.iter().filter(|v| **v == 2).count();
     assert!((15..=45).contains(&second), "{second}");
+
+    // A ramp moves only users to the arm that grew; an earlier split puts the same users back.
+    let settle = |holds: &dyn Fn(&[u64]) -> bool| {
+        let begun = Instant::now();
+        loop {
+            let now: Vec<u64> = (0..60).map(version).collect();
+            if holds(&now) {
+                return now;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{now:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    let ramp = json!({ "arm": "canary", "percent": 90.0, "reason": "it does well" });
+    assert_eq!(post(&served, &key, "/v1/traffic/recommendations/ramp", &ramp)["revision"], 2);
+    let grown = settle(&|now| now.iter().filter(|v| **v == 2).count() > second);
+    assert!(first.iter().zip(&grown).all(|(was, is)| is >= was), "{first:?} {grown:?}");
+    let back = json!({ "revision": 1, "reason": "not so well after all" });
+    post(&served, &key, "/v1/traffic/recommendations/rollback", &back);
+    settle(&|now| now == first);
+    assert_eq!(served.delete("/v1/traffic/recommendations?reason=done", &key).status(), 204);
+    settle(&|now| now.iter().all(|v| *v == 1));
+    let told = get(&served, &key, "/v1/traffic/recommendations/history");
+    let revisions: Vec<u64> =
+        told["changes"].as_array().unwrap().iter().map(|c| c["revision"].as_u64().unwrap()).collect();
+    assert_eq!(revisions, [4, 3, 2, 1]);
+    assert_eq!(told["changes"][0]["split"], Value::Null);
+    assert_eq!(told["changes"][2]["reason"], "it does well");
+    let audit = get(&served, &key, "/v1/audit?limit=1000").to_string();
+    for action in ["traffic.set", "traffic.ramp", "traffic.rollback", "traffic.remove"] {
+        assert!(audit.contains(action), "{action}");
+    }
+
+    // The command line tells the same.
+    let canary = ["traffic", "canary", "recommendations@2", "--percent", "12.5", "--reason", "once more"];
+    let told = super::ok(shop.path(), &canary);
+    assert!(told.contains("canary") && told.contains("12.5 %") && told.contains("87.5 %"), "{told}");
+    assert_eq!(get(&served, &key, "/v1/traffic")["splits"][0]["revision"], 5);
+    let told = super::ok(shop.path(), &["traffic", "history", "recommendations"]);
+    assert!(told.contains("it does well") && told.contains("taken away"), "{told}");
 }
 
 #[test]
 fn events_count_at_once_and_are_there_after_a_kill() {
-    let (mut shop, key) = shop("");
+    let (mut shop, key) = shop("[events]\ncollect_seconds = 1\n");
     let mut served = shop.serve();
     ready(&served);
     let list = |served: &Served| -> Vec<String> {
@@ -429,4 +480,19 @@ fn events_count_at_once_and_are_there_after_a_kill() {
     assert!(!list(&again).contains(&before[0]));
     let told = stream(&again);
     assert_eq!((&told["accepted"], &told["duplicates"]), (&json!(0), &json!(2_490)));
+
+    // Each of them is a row of the shop once, whichever server took it there.
+    let folder = shop.path().join("shop");
+    let counted = || -> u64 {
+        let imports = Shop::open(&folder).unwrap().imports().unwrap();
+        let own = imports.iter().filter(|i| i.name == tradewind::event_log::IMPORT);
+        own.flat_map(|i| &i.tables).map(|t| t.rows).sum()
+    };
+    let begun = Instant::now();
+    while counted() < 2_491 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}: {}", counted(), again.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(counted(), 2_491);
 }

@@ -1,4 +1,10 @@
-//! The shop's log of events that stream in, where its settings say.
+//! The shop's log of events that stream in, where its settings say, and how its events become rows of the shop.
+
+mod collect;
+mod shop_event;
+
+pub use collect::{Collected, Collector, GROUP, IMPORT};
+pub use shop_event::{ShopClock, ShopEvent};
 
 use crate::error::Result;
 use std::sync::Arc;
