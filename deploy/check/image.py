@@ -105,6 +105,10 @@ class Container:
             options = f"nosuid,nodev,noexec,size=512m,mode=0700,uid={self.user[0]},gid={self.user[1]}"
             mount("-t", "tmpfs", "-o", options, "tmpfs", root / name)
         mount("-t", "proc", "proc", root / "proc")
+        mount("-t", "tmpfs", "-o", "nosuid,noexec,size=64k,mode=0755", "tmpfs", root / "dev")
+        for name in ("null", "zero", "full", "random", "urandom"):
+            (root / "dev" / name).touch()
+            mount("--bind", f"/dev/{name}", root / "dev" / name)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
     def start(self, *args, **how):
