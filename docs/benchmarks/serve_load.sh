@@ -94,7 +94,7 @@ load() {
 }
 
 forecast_shop() {
-  [ -d "$work/demo" ] || "$TRADEWIND" --quiet demo "$work/demo" --products 200 --days 400
+  [ -d "$work/demo" ] || "$TRADEWIND" --quiet demo --dir "$work/demo" --products 200 --days 400
   [ -f "$work/demo.made" ] || { "$VERSIONS" "$work/demo" make forecasts trends > "$work/demo.made"; }
 }
 crowd_shop() {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// Tradewind 信风: see what will sell.
 #[derive(Debug, Parser)]
-#[command(name = "tradewind", version, about, long_about = None, propagate_version = true)]
+#[command(name = "tradewind", version, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

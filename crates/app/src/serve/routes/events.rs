@@ -263,7 +263,8 @@ const STREAM_BATCH: usize = 1_000;
     request_body(content((OneOrMany = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, description = "What became of them", body = EventsAnswer),
-        (status = 422, description = "None of the events was right", body = Problem),
+        (status = 422, description = "None of the events was right", content_type = "application/problem+json",
+            body = Problem),
     )
 )]
 async fn take_events(

@@ -477,6 +477,18 @@ async fn log(
     Ok(Json(LogPage { lines, next }))
 }
 
+/// An event of the stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described: the stream is written field by field")]
+struct JobEvent {
+    /// Its number, for `Last-Event-ID`.
+    id: String,
+    /// `change`.
+    event: String,
+    /// The change, as JSON text.
+    data: String,
+}
+
 /// What happens to a run, as server-sent events: each `data` is a JSON object with `run`, `step` (empty: the run itself),
 /// `state`, `attempt`, `done`, `total` and `message`; its `id` goes into `Last-Event-ID` to go on from there. The stream
 /// ends with the run, with the server, and after ten minutes.
@@ -486,7 +498,8 @@ async fn log(
         ("job" = i64, Path, description = "The run's number"),
         ("Last-Event-ID" = Option<i64>, Header, description = "The id of the last event known"),
     ),
-    responses((status = 200, description = "Events", content_type = "text/event-stream", body = String))
+    responses((status = 200, description = "Events", content_type = "text/event-stream",
+        body = JobEvent))
 )]
 async fn follow(
     State(server): State<Server>,
