@@ -28,6 +28,7 @@ use super::{
     Appended, DeadLetter, Event, EventLog, GroupMetrics, LogMetrics, Member, Position, Start, check,
     check_group, id_hash, partition_of,
 };
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -40,12 +41,12 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Events on their way to the server at the same time, of one append.
 const IN_FLIGHT_MAX: usize = 512;
 /// How long the server may take to answer.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const ID: &str = "Tradewind-Id";
 const KEY: &str = "Tradewind-Key";
 const TIME: &str = "Tradewind-Time";
@@ -336,6 +337,19 @@ impl Inner {
         stream.create_consumer(config).await.map_err(|e| self.fault("making a consumer", e))
     }
 
+    /// The next message of a batch; none when the server said that this was all.
+    pub(crate) async fn next_of(
+        &self,
+        batch: &mut pull::Batch,
+        until: Instant,
+        action: &'static str,
+    ) -> Result<Option<jetstream::Message>> {
+        match tokio::time::timeout_at(until.into(), batch.next()).await {
+            Ok(next) => next.transpose().map_err(|e| self.fault(action, e)),
+            Err(_) => Err(self.fault(action, "the server does not answer")),
+        }
+    }
+
     /// Events of a partition from a place on.
     async fn pending(&self, partition: u32, next: u64, last: u64) -> Result<u64> {
         if next > last {
@@ -383,12 +397,12 @@ impl EventLog for NatsLog {
             let mut letters = Vec::new();
             let mut left = consumer.cached_info().num_pending.min(letters_max as u64) as usize;
             while left > 0 {
-                let fault = |e: &dyn Display| inner.fault("reading dead letters", e);
+                let action = "reading dead letters";
+                let fault = |e: &dyn Display| inner.fault(action, e);
                 let mut batch =
                     consumer.fetch().max_messages(left.min(256)).messages().await.map_err(|e| fault(&e))?;
-                let before = left;
-                while let Some(message) = batch.next().await {
-                    let message = message.map_err(|e| fault(&e))?;
+                let (before, until) = (left, Instant::now() + ANSWER_WAIT);
+                while let Some(message) = inner.next_of(&mut batch, until, action).await? {
                     let number = message.info().map_err(|e| fault(&e))?.stream_sequence;
                     let headers = message.headers.clone().unwrap_or_default();
                     letters.extend(letter_of(group, number, &headers, message.payload.clone()));
