@@ -1,6 +1,10 @@
 //! Producers and consumers killed with -9 at random:
-//! `event_log_faults <events> <kills> [embedded | nats://host:port | kafka]`, the last with the feature `kafka` on
-//! librdkafka's mock cluster in this process.
+//! `event_log_faults <events> <kills> [embedded | nats://host:port | kafka://host:port | kafka] [pace]`; `kafka`, with or
+//! without an address, with the feature of that name, and without one on librdkafka's mock cluster in this process, which
+//! keeps five megabytes of a partition: enough for some 50,000 events.
+//!
+//! `pace` is how many milliseconds a producer rests after each batch of 500 (0), to leave time for all kills. Streams in
+//! NATS are deleted at the end, topics of a Kafka that stood before stay.
 //!
 //! Prints what came out, and ends with 1 if an acknowledged event was lost, counted twice or out of order.
 
@@ -24,7 +28,7 @@ fn main() {
         events,
         kills,
         batch: 500,
-        pace_ms: 0,
+        pace_ms: number(4, 0) as u64,
         kill_ms: 500..3000,
         seed: u64::from(std::process::id()),
     };
@@ -36,11 +40,24 @@ fn main() {
         "kafka" => on_kafka(&plan, &name, folder.path(), &process),
         address => run(&plan, address, &name, folder.path(), &process),
     };
+    if backend.starts_with("nats://") {
+        delete_streams(backend, &name);
+    }
     let text = format!("{backend}: {events} events, batches of {}: {outcome:?}\n", plan.batch);
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).expect("a terminal");
     if (outcome.lost, outcome.twice, outcome.disordered) != (0, 0, 0) {
         std::process::exit(1);
     }
+}
+
+fn delete_streams(address: &str, name: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(address).await.expect("a connection"));
+        for stream in [name.to_owned(), format!("{name}-places"), format!("{name}-dead")] {
+            let _ = context.delete_stream(stream).await;
+        }
+    });
 }
 
 #[cfg(feature = "kafka")]

@@ -12,15 +12,12 @@
 //! Topics that are not there are made with the brokers' own number of replicas. Retention of a topic that is there stays
 //! as it is.
 
+use super::broker::Broker;
 use super::error::{EventLogError, Result};
 use super::kafka_member::KafkaMember;
 use super::settings::EventLogSettings;
-use super::{
-    Appended, DeadLetter, Event, EventLog, GroupMetrics, LogMetrics, Member, Position, Start, check,
-    check_group, partition_of,
-};
+use super::{Appended, DeadLetter, Event, GroupMetrics, LogMetrics, Member, Position, Start, partition_of};
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -202,7 +199,6 @@ impl Inner {
     }
 
     async fn publish(&self, events: &[Event], only_for: &str) -> Result<Appended> {
-        self.check_open()?;
         for chunk in events.chunks(IN_FLIGHT_MAX) {
             let mut waiting = Vec::with_capacity(chunk.len());
             for event in chunk {
@@ -272,7 +268,6 @@ impl Inner {
 
     /// The letters of a group that are not deleted, by number.
     async fn letters(self: &Arc<Self>, group: &str) -> Result<BTreeMap<u64, DeadLetter>> {
-        self.check_open()?;
         let (inner, group) = (self.clone(), group.to_owned());
         let read = move || {
             let mut config = inner.config();
@@ -323,110 +318,78 @@ impl Inner {
     }
 }
 
-impl EventLog for KafkaLog {
-    fn append<'a>(&'a self, events: &'a [Event]) -> BoxFuture<'a, Result<Appended>> {
-        Box::pin(async move {
-            check(events)?;
-            self.inner.publish(events, "").await
-        })
+impl Broker for KafkaLog {
+    fn check_open(&self) -> Result<()> {
+        self.inner.check_open()
     }
 
-    fn join<'a>(&'a self, group: &'a str, start: Start) -> BoxFuture<'a, Result<Box<dyn Member>>> {
-        Box::pin(async move {
-            check_group(group)?;
-            self.inner.check_open()?;
-            let member = KafkaMember::join(self.inner.clone(), group, start).await?;
-            Ok(Box::new(member) as Box<dyn Member>)
-        })
+    async fn publish(&self, events: &[Event], only_for: &str) -> Result<Appended> {
+        self.inner.publish(events, only_for).await
     }
 
-    fn dead_letters<'a>(
-        &'a self,
-        group: &'a str,
-        letters_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
-        Box::pin(async move {
-            check_group(group)?;
-            Ok(self.inner.letters(group).await?.into_values().take(letters_max).collect())
-        })
+    async fn member(&self, group: &str, start: Start) -> Result<Box<dyn Member>> {
+        Ok(Box::new(KafkaMember::join(self.inner.clone(), group, start).await?))
     }
 
-    fn replay<'a>(&'a self, group: &'a str, numbers: &'a [u64]) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(async move {
-            check_group(group)?;
-            let letters = self.inner.letters(group).await?;
-            let chosen: Vec<_> = numbers.iter().filter_map(|n| letters.get(n)).collect();
-            for letter in &chosen {
-                self.inner.publish(std::slice::from_ref(&letter.event), group).await?;
-                self.inner.remove_letter(letter).await?;
+    async fn letters(&self, group: &str, letters_max: usize) -> Result<Vec<DeadLetter>> {
+        Ok(self.inner.letters(group).await?.into_values().take(letters_max).collect())
+    }
+
+    async fn numbered(&self, group: &str, numbers: &[u64]) -> Result<Vec<DeadLetter>> {
+        let mut letters = self.inner.letters(group).await?;
+        Ok(numbers.iter().filter_map(|number| letters.remove(number)).collect())
+    }
+
+    async fn remove(&self, letter: &DeadLetter) -> Result<()> {
+        self.inner.remove_letter(letter).await
+    }
+
+    async fn sizes(&self) -> Result<LogMetrics> {
+        let inner = self.inner.clone();
+        let names: Vec<String> = inner.groups.lock().iter().cloned().collect();
+        let asked = names.clone();
+        let sizes = move || {
+            let client: BaseConsumer = inner.config().create()?;
+            let topic = &inner.settings.name;
+            let mut ends = Vec::new();
+            for partition in 0..inner.settings.partitions as i32 {
+                ends.push(client.fetch_watermarks(topic, partition, ANSWER_WAIT)?);
             }
-            Ok(chosen.len())
-        })
-    }
-
-    fn delete_dead_letters<'a>(&'a self, group: &'a str, numbers: &'a [u64]) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(async move {
-            check_group(group)?;
-            let letters = self.inner.letters(group).await?;
-            let chosen: Vec<_> = numbers.iter().filter_map(|n| letters.get(n)).collect();
-            for letter in &chosen {
-                self.inner.remove_letter(letter).await?;
-            }
-            Ok(chosen.len())
-        })
-    }
-
-    fn metrics(&self) -> BoxFuture<'_, Result<LogMetrics>> {
-        Box::pin(async move {
-            self.inner.check_open()?;
-            let inner = self.inner.clone();
-            let names: Vec<String> = inner.groups.lock().iter().cloned().collect();
-            let asked = names.clone();
-            let sizes = move || {
-                let client: BaseConsumer = inner.config().create()?;
-                let topic = &inner.settings.name;
-                let mut ends = Vec::new();
-                for partition in 0..inner.settings.partitions as i32 {
-                    ends.push(client.fetch_watermarks(topic, partition, ANSWER_WAIT)?);
+            let mut lags = Vec::new();
+            for group in asked {
+                let client: BaseConsumer = inner.config().set("group.id", &group).create()?;
+                let committed = client.committed_offsets(inner.partitions(), ANSWER_WAIT)?;
+                let mut lag = 0;
+                for place in committed.elements() {
+                    let (low, high) = ends.get(place.partition() as usize).copied().unwrap_or_default();
+                    let at = match place.offset() {
+                        Offset::Offset(at) => at.max(low),
+                        _ => low,
+                    };
+                    lag += u64::try_from(high - at).unwrap_or(0);
                 }
-                let mut lags = Vec::new();
-                for group in asked {
-                    let client: BaseConsumer = inner.config().set("group.id", &group).create()?;
-                    let committed = client.committed_offsets(inner.partitions(), ANSWER_WAIT)?;
-                    let mut lag = 0;
-                    for place in committed.elements() {
-                        let (low, high) = ends.get(place.partition() as usize).copied().unwrap_or_default();
-                        let at = match place.offset() {
-                            Offset::Offset(at) => at.max(low),
-                            _ => low,
-                        };
-                        lag += u64::try_from(high - at).unwrap_or(0);
-                    }
-                    lags.push(lag);
-                }
-                let events = ends.iter().map(|(low, high)| u64::try_from(high - low).unwrap_or(0)).sum();
-                Ok((events, lags))
-            };
-            let (events, lags): (u64, Vec<u64>) =
-                blocking(sizes).await.map_err(|e| self.inner.fault("asking for sizes", e))?;
-            let mut groups = Vec::with_capacity(names.len());
-            for (group, lag) in names.into_iter().zip(lags) {
-                let dead_letters = self.inner.letters(&group).await?.len() as u64;
-                groups.push(GroupMetrics { group, lag, dead_letters });
+                lags.push(lag);
             }
-            let appended = self.inner.appended.load(Ordering::Relaxed);
-            Ok(LogMetrics { events, bytes: 0, appended, duplicates: 0, groups })
-        })
+            let events = ends.iter().map(|(low, high)| u64::try_from(high - low).unwrap_or(0)).sum();
+            Ok((events, lags))
+        };
+        let (events, lags): (u64, Vec<u64>) =
+            blocking(sizes).await.map_err(|e| self.inner.fault("asking for sizes", e))?;
+        let mut groups = Vec::with_capacity(names.len());
+        for (group, lag) in names.into_iter().zip(lags) {
+            let dead_letters = self.inner.letters(&group).await?.len() as u64;
+            groups.push(GroupMetrics { group, lag, dead_letters });
+        }
+        let appended = self.inner.appended.load(Ordering::Relaxed);
+        Ok(LogMetrics { events, bytes: 0, appended, duplicates: 0, groups })
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            if self.inner.closed.swap(true, Ordering::SeqCst) {
-                return Ok(());
-            }
-            let producer = self.inner.producer.clone();
-            blocking(move || producer.flush(ANSWER_WAIT)).await.map_err(|e| self.inner.fault("closing", e))
-        })
+    async fn leave(&self) -> Result<()> {
+        if self.inner.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let producer = self.inner.producer.clone();
+        blocking(move || producer.flush(ANSWER_WAIT)).await.map_err(|e| self.inner.fault("closing", e))
     }
 }
 

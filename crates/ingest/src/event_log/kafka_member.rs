@@ -38,6 +38,8 @@ pub(crate) struct KafkaMember {
     handed: HashMap<u32, BTreeMap<u64, Event>>,
     /// Behind the last message read of each partition.
     read: HashMap<u32, u64>,
+    /// A partition's place was not there any more.
+    removed: bool,
 }
 
 impl KafkaMember {
@@ -71,6 +73,7 @@ impl KafkaMember {
             turn: 0,
             handed: HashMap::new(),
             read: HashMap::new(),
+            removed: false,
         })
     }
 
@@ -93,23 +96,35 @@ impl KafkaMember {
 
     /// Moves on to the oldest events that are kept, and tells the first partition that lost some.
     async fn skip_removed(&mut self) -> Result<()> {
-        let (consumer, log) = (self.consumer()?, self.log.clone());
+        let (consumer, log, read) = (self.consumer()?, self.log.clone(), self.read.clone());
         let topic = log.settings.name.clone();
         let moved = blocking(move || {
             let mut moved = Vec::new();
             let assigned = consumer.assignment()?;
+            // A partition whose place is not there has stopped, and what has stopped cannot seek: all begin again, the
+            // others where they are.
+            let mut places = TopicPartitionList::new();
             let committed = consumer.committed_offsets(assigned, ANSWER_WAIT)?;
             for place in committed.elements_for_topic(&topic) {
-                let (low, _) = consumer.fetch_watermarks(&topic, place.partition(), ANSWER_WAIT)?;
-                if !matches!(place.offset(), Offset::Offset(at) if at >= low) {
-                    consumer.seek(&topic, place.partition(), Offset::Offset(low), ANSWER_WAIT)?;
-                    moved.push((place.partition() as u32, u64::try_from(low).unwrap_or(0)));
-                }
+                let (low, high) = consumer.fetch_watermarks(&topic, place.partition(), ANSWER_WAIT)?;
+                let partition = place.partition() as u32;
+                let read = read.get(&partition).and_then(|next| i64::try_from(*next).ok());
+                let next = match read.map_or(place.offset(), Offset::Offset) {
+                    Offset::Offset(at) if (low..=high).contains(&at) => at,
+                    gone => {
+                        let next = if matches!(gone, Offset::Offset(at) if at > high) { high } else { low };
+                        moved.push((partition, u64::try_from(next).unwrap_or(0)));
+                        next
+                    }
+                };
+                places.add_partition_offset(&topic, place.partition(), Offset::Offset(next))?;
             }
+            consumer.assign(&places)?;
             Ok(moved)
         })
         .await
         .map_err(|e| self.log.fault("looking for the oldest events", e))?;
+        self.removed = false;
         let Some((partition, next)) = moved.first().copied() else { return Ok(()) };
         self.keep(&moved).await?;
         for (partition, next) in moved {
@@ -177,6 +192,9 @@ impl Member for KafkaMember {
             let consumer = self.consumer()?;
             let until = Instant::now() + wait;
             let mut out: Vec<Delivery> = Vec::new();
+            if self.removed {
+                self.skip_removed().await?;
+            }
             while out.len() < events_max.max(1) {
                 let left = until.saturating_duration_since(Instant::now());
                 let received = if out.is_empty() {
@@ -193,8 +211,13 @@ impl Member for KafkaMember {
                 let message = match received {
                     Ok(message) => message,
                     Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                        self.skip_removed().await?;
-                        continue;
+                        // What was read before is handed over before the loss is told.
+                        self.removed = true;
+                        if out.is_empty() {
+                            self.skip_removed().await?;
+                            continue;
+                        }
+                        break;
                     }
                     Err(_) if !out.is_empty() => break,
                     Err(e) => return Err(self.log.fault("reading", e)),

@@ -43,6 +43,7 @@
 //! # });
 //! ```
 
+mod broker;
 mod dead;
 mod embedded;
 mod error;

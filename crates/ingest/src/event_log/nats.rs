@@ -21,31 +21,31 @@
 //! Within one append events are on their way at the same time. Should the connection break just then, a later event of
 //! the batch may be in the log and an earlier one not: appending the batch again puts it behind.
 
+use super::broker::Broker;
 use super::error::{EventLogError, Result};
 use super::nats_places::{NatsMember, Place, member_prefix, place_prefix};
 use super::settings::EventLogSettings;
 use super::{
-    Appended, DeadLetter, Event, EventLog, GroupMetrics, LogMetrics, Member, Position, Start, check,
-    check_group, id_hash, partition_of,
+    Appended, DeadLetter, Event, GroupMetrics, LogMetrics, Member, Position, Start, id_hash, partition_of,
 };
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, ServerAddr};
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Events on their way to the server at the same time, of one append.
 const IN_FLIGHT_MAX: usize = 512;
 /// How long the server may take to answer.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const ID: &str = "Tradewind-Id";
 const KEY: &str = "Tradewind-Key";
 const TIME: &str = "Tradewind-Time";
@@ -225,7 +225,6 @@ impl Inner {
 
     /// Publishes events and waits for all acknowledgements.
     async fn publish(&self, events: &[Event], only_for: &str) -> Result<Appended> {
-        self.check_open()?;
         let mut appended = Appended::default();
         for chunk in events.chunks(IN_FLIGHT_MAX) {
             let mut waiting = Vec::with_capacity(chunk.len());
@@ -277,7 +276,6 @@ impl Inner {
 
     /// A dead letter by its number, if it is one of this group.
     async fn letter(&self, group: &str, number: u64) -> Result<Option<DeadLetter>> {
-        self.check_open()?;
         if number == 0 || number > i64::MAX as u64 {
             return Ok(None);
         }
@@ -289,14 +287,6 @@ impl Inner {
             Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(e) => Err(self.fault("reading a dead letter", e)),
         }
-    }
-
-    async fn remove_letter(&self, number: u64) -> Result<()> {
-        self.dead
-            .delete_message(number)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.fault("deleting a dead letter", e))
     }
 
     /// Subjects of a stream that fit a filter, and how many messages each has.
@@ -336,6 +326,19 @@ impl Inner {
         stream.create_consumer(config).await.map_err(|e| self.fault("making a consumer", e))
     }
 
+    /// The next message of a batch; none when the server said that this was all.
+    pub(crate) async fn next_of(
+        &self,
+        batch: &mut pull::Batch,
+        until: Instant,
+        action: &'static str,
+    ) -> Result<Option<jetstream::Message>> {
+        match tokio::time::timeout_at(until.into(), batch.next()).await {
+            Ok(next) => next.transpose().map_err(|e| self.fault(action, e)),
+            Err(_) => Err(self.fault(action, "the server does not answer")),
+        }
+    }
+
     /// Events of a partition from a place on.
     async fn pending(&self, partition: u32, next: u64, last: u64) -> Result<u64> {
         if next > last {
@@ -350,135 +353,99 @@ impl Inner {
     }
 }
 
-impl EventLog for NatsLog {
-    fn append<'a>(&'a self, events: &'a [Event]) -> BoxFuture<'a, Result<Appended>> {
-        Box::pin(async move {
-            check(events)?;
-            self.inner.publish(events, "").await
+impl Broker for NatsLog {
+    fn check_open(&self) -> Result<()> {
+        self.inner.check_open()
+    }
+
+    async fn publish(&self, events: &[Event], only_for: &str) -> Result<Appended> {
+        self.inner.publish(events, only_for).await
+    }
+
+    async fn member(&self, group: &str, start: Start) -> Result<Box<dyn Member>> {
+        Ok(Box::new(NatsMember::join(self.inner.clone(), group, start).await?))
+    }
+
+    async fn letters(&self, group: &str, letters_max: usize) -> Result<Vec<DeadLetter>> {
+        let inner = &self.inner;
+        let consumer = inner.consumer(&inner.dead, dead_subject(&inner.settings.name, group), 0).await?;
+        let mut letters = Vec::new();
+        let mut left = consumer.cached_info().num_pending.min(letters_max as u64) as usize;
+        while left > 0 {
+            let action = "reading dead letters";
+            let fault = |e: &dyn Display| inner.fault(action, e);
+            let mut batch =
+                consumer.fetch().max_messages(left.min(256)).messages().await.map_err(|e| fault(&e))?;
+            let (before, until) = (left, Instant::now() + ANSWER_WAIT);
+            while let Some(message) = inner.next_of(&mut batch, until, action).await? {
+                let number = message.info().map_err(|e| fault(&e))?.stream_sequence;
+                let headers = message.headers.clone().unwrap_or_default();
+                letters.extend(letter_of(group, number, &headers, message.payload.clone()));
+                left -= 1;
+            }
+            if left == before {
+                break;
+            }
+        }
+        let _ = inner.dead.delete_consumer(&consumer.cached_info().name).await;
+        Ok(letters)
+    }
+
+    async fn numbered(&self, group: &str, numbers: &[u64]) -> Result<Vec<DeadLetter>> {
+        let mut letters = Vec::new();
+        for number in numbers {
+            letters.extend(self.inner.letter(group, *number).await?);
+        }
+        Ok(letters)
+    }
+
+    async fn remove(&self, letter: &DeadLetter) -> Result<()> {
+        let deleted = self.inner.dead.delete_message(letter.number).await;
+        deleted.map(|_| ()).map_err(|e| self.inner.fault("deleting a dead letter", e))
+    }
+
+    async fn sizes(&self) -> Result<LogMetrics> {
+        let inner = &self.inner;
+        let state = inner.events.get_info().await.map_err(|e| inner.fault("asking for sizes", e))?.state;
+        let prefix = place_prefix(&inner.settings.name, "");
+        let mut groups: BTreeMap<String, GroupMetrics> = BTreeMap::new();
+        for subject in inner.subjects(&inner.places, format!("{}.place.>", inner.settings.name)).await?.keys()
+        {
+            let named = subject.strip_prefix(&prefix).and_then(|rest| rest.rsplit_once('.'));
+            let Some((group, Ok(partition))) = named.map(|(g, p)| (g, p.parse::<u32>())) else {
+                continue;
+            };
+            let Some((place, _)) = Place::read(inner, group, partition).await? else { continue };
+            let lag = inner.pending(partition, place.next, state.last_sequence).await?;
+            let metrics = groups.entry(group.to_owned()).or_insert_with(|| GroupMetrics {
+                group: group.to_owned(),
+                lag: 0,
+                dead_letters: 0,
+            });
+            metrics.lag += lag;
+        }
+        let dead_prefix = dead_subject(&inner.settings.name, "");
+        for (subject, count) in inner.subjects(&inner.dead, format!("{dead_prefix}*")).await? {
+            let group = subject.strip_prefix(&dead_prefix).unwrap_or_default();
+            if let Some(metrics) = groups.get_mut(group) {
+                metrics.dead_letters = count as u64;
+            }
+        }
+        Ok(LogMetrics {
+            events: state.messages,
+            bytes: state.bytes,
+            appended: inner.appended.load(Ordering::Relaxed),
+            duplicates: inner.duplicates.load(Ordering::Relaxed),
+            groups: groups.into_values().collect(),
         })
     }
 
-    fn join<'a>(&'a self, group: &'a str, start: Start) -> BoxFuture<'a, Result<Box<dyn Member>>> {
-        Box::pin(async move {
-            check_group(group)?;
-            self.inner.check_open()?;
-            let member = NatsMember::join(self.inner.clone(), group, start).await?;
-            Ok(Box::new(member) as Box<dyn Member>)
-        })
-    }
-
-    fn dead_letters<'a>(
-        &'a self,
-        group: &'a str,
-        letters_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetter>>> {
-        Box::pin(async move {
-            check_group(group)?;
-            self.inner.check_open()?;
-            if letters_max == 0 {
-                return Ok(vec![]);
-            }
-            let inner = &self.inner;
-            let consumer = inner.consumer(&inner.dead, dead_subject(&inner.settings.name, group), 0).await?;
-            let mut letters = Vec::new();
-            let mut left = consumer.cached_info().num_pending.min(letters_max as u64) as usize;
-            while left > 0 {
-                let fault = |e: &dyn Display| inner.fault("reading dead letters", e);
-                let mut batch =
-                    consumer.fetch().max_messages(left.min(256)).messages().await.map_err(|e| fault(&e))?;
-                let before = left;
-                while let Some(message) = batch.next().await {
-                    let message = message.map_err(|e| fault(&e))?;
-                    let number = message.info().map_err(|e| fault(&e))?.stream_sequence;
-                    let headers = message.headers.clone().unwrap_or_default();
-                    letters.extend(letter_of(group, number, &headers, message.payload.clone()));
-                    left -= 1;
-                }
-                if left == before {
-                    break;
-                }
-            }
-            let _ = inner.dead.delete_consumer(&consumer.cached_info().name).await;
-            Ok(letters)
-        })
-    }
-
-    fn replay<'a>(&'a self, group: &'a str, numbers: &'a [u64]) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(async move {
-            check_group(group)?;
-            let mut replayed = 0;
-            for number in numbers {
-                let Some(letter) = self.inner.letter(group, *number).await? else { continue };
-                self.inner.publish(&[letter.event], group).await?;
-                self.inner.remove_letter(*number).await?;
-                replayed += 1;
-            }
-            Ok(replayed)
-        })
-    }
-
-    fn delete_dead_letters<'a>(&'a self, group: &'a str, numbers: &'a [u64]) -> BoxFuture<'a, Result<usize>> {
-        Box::pin(async move {
-            check_group(group)?;
-            let mut deleted = 0;
-            for number in numbers {
-                if self.inner.letter(group, *number).await?.is_some() {
-                    self.inner.remove_letter(*number).await?;
-                    deleted += 1;
-                }
-            }
-            Ok(deleted)
-        })
-    }
-
-    fn metrics(&self) -> BoxFuture<'_, Result<LogMetrics>> {
-        Box::pin(async move {
-            let inner = &self.inner;
-            inner.check_open()?;
-            let state = inner.events.get_info().await.map_err(|e| inner.fault("asking for sizes", e))?.state;
-            let prefix = place_prefix(&inner.settings.name, "");
-            let mut groups: BTreeMap<String, GroupMetrics> = BTreeMap::new();
-            for subject in
-                inner.subjects(&inner.places, format!("{}.place.>", inner.settings.name)).await?.keys()
-            {
-                let named = subject.strip_prefix(&prefix).and_then(|rest| rest.rsplit_once('.'));
-                let Some((group, Ok(partition))) = named.map(|(g, p)| (g, p.parse::<u32>())) else {
-                    continue;
-                };
-                let Some((place, _)) = Place::read(inner, group, partition).await? else { continue };
-                let lag = inner.pending(partition, place.next, state.last_sequence).await?;
-                let metrics = groups.entry(group.to_owned()).or_insert_with(|| GroupMetrics {
-                    group: group.to_owned(),
-                    lag: 0,
-                    dead_letters: 0,
-                });
-                metrics.lag += lag;
-            }
-            let dead_prefix = dead_subject(&inner.settings.name, "");
-            for (subject, count) in inner.subjects(&inner.dead, format!("{dead_prefix}*")).await? {
-                let group = subject.strip_prefix(&dead_prefix).unwrap_or_default();
-                if let Some(metrics) = groups.get_mut(group) {
-                    metrics.dead_letters = count as u64;
-                }
-            }
-            Ok(LogMetrics {
-                events: state.messages,
-                bytes: state.bytes,
-                appended: inner.appended.load(Ordering::Relaxed),
-                duplicates: inner.duplicates.load(Ordering::Relaxed),
-                groups: groups.into_values().collect(),
-            })
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            if !self.inner.closed.swap(true, Ordering::SeqCst) {
-                // Every append has waited for its acknowledgement; what is left are members that let go.
-                let _ = tokio::time::timeout(ANSWER_WAIT, self.inner.client.flush()).await;
-            }
-            Ok(())
-        })
+    async fn leave(&self) -> Result<()> {
+        if !self.inner.closed.swap(true, Ordering::SeqCst) {
+            // Every append has waited for its acknowledgement; what is left are members that let go.
+            let _ = tokio::time::timeout(ANSWER_WAIT, self.inner.client.flush()).await;
+        }
+        Ok(())
     }
 }
 

@@ -5,12 +5,11 @@
 //! sign of life has not changed for a lease, by the clock of whoever looks: clocks need not agree.
 
 use super::error::{EventLogError, Result};
-use super::nats::{Inner, all_members, event_of, is_wrong_sequence};
+use super::nats::{ANSWER_WAIT, Inner, all_members, event_of, is_wrong_sequence};
 use super::{DeadLetter, Delivery, Failed, Member, Position, Start, now_ms, plain_reason};
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -165,10 +164,10 @@ impl NatsMember {
         self.signs.retain(|id, _| subjects.contains_key(&format!("{prefix}{id}")));
         for subject in subjects.keys() {
             let Some(id) = subject.strip_prefix(&prefix).filter(|id| *id != self.id) else { continue };
-            let Ok(sign) = log.places.get_last_raw_message_by_subject(subject).await else { continue };
-            let seen = self.signs.entry(id.to_owned()).or_insert((sign.sequence, Instant::now()));
-            if seen.0 != sign.sequence {
-                *seen = (sign.sequence, Instant::now());
+            let Some(sign) = self.sign_of(id).await? else { continue };
+            let seen = self.signs.entry(id.to_owned()).or_insert((sign, Instant::now()));
+            if seen.0 != sign {
+                *seen = (sign, Instant::now());
             }
             if seen.1.elapsed() < self.lease() {
                 alive += 1;
@@ -196,7 +195,12 @@ impl NatsMember {
             return Ok(());
         };
         if let Some(owner) = found.owner.as_ref().filter(|o| **o != self.id) {
-            // Who is not listed has gone, or was found dead before.
+            // Who is not listed has gone, was found dead before, or came after the look around.
+            if !self.signs.contains_key(owner)
+                && let Some(sign) = self.sign_of(owner).await?
+            {
+                self.signs.insert(owner.clone(), (sign, Instant::now()));
+            }
             let lease = self.lease();
             if self.signs.get(owner).is_some_and(|(_, since)| since.elapsed() < lease) {
                 return Ok(());
@@ -209,6 +213,16 @@ impl NatsMember {
             self.held.insert(partition, Held { place, sequence, written, reader: None, read, handed });
         }
         Ok(())
+    }
+
+    /// The sequence of a member's last sign of life.
+    async fn sign_of(&self, id: &str) -> Result<Option<u64>> {
+        let subject = format!("{}{id}", member_prefix(&self.log.settings.name, &self.group));
+        match self.log.places.get_last_raw_message_by_subject(&subject).await {
+            Ok(sign) => Ok(Some(sign.sequence)),
+            Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(e) => Err(self.log.fault("looking for another member", e)),
+        }
     }
 
     /// Gives a partition back as it is committed.
@@ -323,13 +337,16 @@ impl Held {
             self.reader = Some(Reader { consumer: log.reader(partition, self.read).await?, delivered: 0 });
         }
         let Some(reader) = &mut self.reader else { return Ok(()) };
+        let lease = Duration::from_millis(log.settings.lease_ms);
         let fault = |e: &dyn std::fmt::Display| log.fault("reading", e);
         let mut left = events_max.min(FETCH_EVENTS_MAX);
-        let fetch = reader.consumer.fetch().max_messages(left).expires(Duration::from_secs(5));
-        let mut batch = fetch.messages().await.map_err(|e| fault(&e))?;
+        // What is there now comes, and then word that this was all. With an expiry the server would keep a request
+        // that finds nothing until then: a member would stand at its first empty partition, and the others would
+        // think it dead. Should the word be lost on the way, the wait ends here.
+        let until = Instant::now() + ANSWER_WAIT.min(lease);
+        let mut batch = reader.consumer.fetch().max_messages(left).messages().await.map_err(|e| fault(&e))?;
         while left > 0 {
-            let Some(message) = batch.next().await else { break };
-            let message = message.map_err(|e| fault(&e))?;
+            let Some(message) = log.next_of(&mut batch, until, "reading").await? else { break };
             let (sequence, delivered, published_ms) = {
                 let info = message.info().map_err(|e| fault(&e))?;
                 let ms = info.published.unix_timestamp_nanos() / 1_000_000;

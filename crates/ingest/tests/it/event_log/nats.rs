@@ -82,22 +82,8 @@ impl Drop for Server {
     }
 }
 
-/// Known fault: after a handover, or after its server came back, a member in NATS may read some events only much later
-/// (180 of 200 after 40 s, 48 of 60 after 30 s; none is lost). The tests that show it run when this variable is set,
-/// and always again once it is mended.
-pub(super) fn handover_is_tested() -> bool {
-    let tested = std::env::var_os("TRADEWIND_TEST_NATS_HANDOVER").is_some();
-    if !tested {
-        eprintln!("skipped: handover in NATS (set TRADEWIND_TEST_NATS_HANDOVER)");
-    }
-    tested
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_and_comes_back_has_all_that_was_acknowledged() {
-    if !handover_is_tested() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let Some(server) = Server::start(port, folder.path()) else {
