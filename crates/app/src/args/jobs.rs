@@ -165,6 +165,12 @@ pub(crate) enum JobsAction {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Forget what is old: runs that ended long ago, results that nobody took since, files that no version names
+    Sweep {
+        /// Older than so many days
+        #[arg(long, default_value_t = 90, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36500))]
+        days: u32,
+    },
     /// Do steps as they come, and fire schedules, until stopped by Ctrl-C
     Work {
         /// Steps at once

@@ -74,6 +74,21 @@ pub(crate) enum RegistryAction {
         /// As `trends@3`
         right: String,
     },
+    /// Write notes and tags to a version; the version itself never changes
+    Annotate {
+        /// As `trends@3`
+        #[arg(value_name = "VERSION")]
+        reference: String,
+        /// The notes, in place of those before
+        #[arg(long, value_name = "TEXT")]
+        notes: Option<String>,
+        /// A tag as `NAME=VALUE`, beside those before
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// A tag to take away
+        #[arg(long, value_name = "NAME")]
+        untag: Vec<String>,
+    },
     /// Take a version out of the lists; its files stay
     Archive {
         /// As `trends@2`

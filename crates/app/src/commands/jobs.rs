@@ -16,6 +16,9 @@ use tradewind::ops::jobs::{JobRun, Rerun, RunFilter, State, Stop, Worker, Worker
 use tradewind::pipelines;
 use tradewind::{Error, Result, Shop};
 
+/// How long a file of the registry that no version names is left alone: longer than any upload takes.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 /// The operations of a shop, and a runtime to wait on.
 pub(super) struct Office {
     runtime: Runtime,
@@ -160,6 +163,24 @@ pub(crate) fn run(context: &mut Context, action: &JobsAction) -> Result<Exit> {
             p.line(match p.lang {
                 Lang::En => format!("run {new} waits for a worker (tradewind jobs work)"),
                 Lang::Zh => format!("第 {new} 次运行已排队，等待执行（tradewind jobs work）"),
+            });
+        }
+        JobsAction::Sweep { days } => {
+            let before = office.operations.database.now_ms() - i64::from(*days) * 86_400_000;
+            let swept = office.wait(jobs.sweep(before))?;
+            let files = office.wait(office.operations.registry.collect_garbage(A_DAY))?;
+            p.json(&json!({
+                "runs": swept.runs, "folders": swept.folders, "files": files.files, "bytes": files.bytes,
+            }));
+            p.line(match p.lang {
+                Lang::En => format!(
+                    "forgotten: {} runs, {} folders of results, {} files of the registry ({} bytes)",
+                    swept.runs, swept.folders, files.files, files.bytes
+                ),
+                Lang::Zh => format!(
+                    "已清理：{} 次运行，{} 个结果目录，{} 个无人引用的登记文件（{} 字节）",
+                    swept.runs, swept.folders, files.files, files.bytes
+                ),
             });
         }
         JobsAction::Work { slots, until_idle } => {

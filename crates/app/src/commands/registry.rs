@@ -7,11 +7,11 @@ use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::{Printer, Tone};
 use serde_json::{Value, json};
-use tradewind::Result;
 use tradewind::ops::registry::{
-    Change, Comparison, Expect, ImportSettings, ModelSummary, Move, Page, Promotion, Reference, Report,
-    Version, VersionFilter,
+    Change, Comparison, Expect, ImportSettings, ModelSummary, Move, Notes, Page, Promotion, Reference,
+    Report, Version, VersionFilter,
 };
+use tradewind::{Error, Result};
 
 pub(crate) fn run(context: &mut Context, action: &RegistryAction) -> Result<Exit> {
     let shop = context.open_shop()?;
@@ -46,6 +46,16 @@ pub(crate) fn run(context: &mut Context, action: &RegistryAction) -> Result<Exit
         }
         RegistryAction::Compare { left, right } => {
             show_comparison(p, &office.wait(registry.compare(&reference(left)?, &reference(right)?))?);
+        }
+        RegistryAction::Annotate { reference: named, notes, tags, untag } => {
+            let mut change = Notes { text: notes.clone(), unset: untag.clone(), ..Notes::default() };
+            for tag in tags {
+                let (name, value) = tag.split_once('=').ok_or_else(|| {
+                    Error::asked(format!("`{tag}` is no tag"), "give NAME=VALUE, as team=pricing")
+                })?;
+                change.set.insert(name.trim().to_owned(), value.trim().to_owned());
+            }
+            show_version(p, &office.wait(registry.annotate(&reference(named)?, &change))?);
         }
         RegistryAction::Archive { reference: named } => {
             show_version(p, &office.wait(registry.archive(&reference(named)?))?);
@@ -170,6 +180,13 @@ fn show_version(p: &Printer, v: &Version) {
         (l.pick("made by", "程序版本"), v.manifest.code_version.clone()),
         (l.pick("bytes", "字节数"), v.manifest.bytes().to_string()),
     ];
+    if !v.tags.is_empty() {
+        let tags: Vec<String> = v.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.push((l.pick("tags", "标签"), tags.join(", ")));
+    }
+    if !v.notes.is_empty() {
+        lines.push((l.pick("notes", "备注"), v.notes.clone()));
+    }
     if let Some(at) = v.archived_ms {
         lines.push((l.pick("archived", "归档时间"), moment(at)));
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use tradewind::ops::access::audit::{Entry, Outcome};
 use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::ops::registry::{
-    Change, Comparison, Expect, Kind, ModelSummary, Page, Promotion, Reference, Version, VersionFilter,
+    Change, Comparison, Expect, Kind, ModelSummary, Notes, Page, Promotion, Reference, Version, VersionFilter,
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -32,6 +32,7 @@ pub(super) fn add(routes: Routes) -> Routes {
         .at(viewer, routes!(compare))
         .at(operator, routes!(promote, remove))
         .at(operator, routes!(roll_back))
+        .at(operator, routes!(annotate))
         .at(operator, routes!(archive))
         .at(operator, routes!(restore))
 }
@@ -558,6 +559,47 @@ async fn roll_back(
     let change = change(&caller, asked.reason, asked.approval);
     let line = server.registry.roll_back(&model, &alias, expected(asked.expect), &change).await?;
     moved(&server, &caller, &model, line).await
+}
+
+/// What is written to a version; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Annotation {
+    /// The notes, in place of those before.
+    #[schema(max_length = 10000)]
+    notes: Option<String>,
+    /// Tags beside those before.
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    /// Names of tags to take away.
+    #[serde(default)]
+    untag: Vec<String>,
+}
+
+/// Write notes and tags to a version; the version itself never changes.
+#[utoipa::path(
+    patch, path = "/v1/models/{model}/versions/{version}", tag = "models",
+    params(
+        ("model" = String, Path, description = "The model's name"),
+        ("version" = String, Path, description = "A number, an alias or `latest`"),
+    ),
+    request_body = Annotation,
+    responses((status = 200, description = "The version", body = ModelVersion))
+)]
+async fn annotate(
+    State(server): State<Server>,
+    Caller(caller): Caller,
+    Path((model, version)): Path<(String, String)>,
+    Body(asked): Body<Annotation>,
+) -> Result<Json<ModelVersion>, Problem> {
+    let mut tags: Vec<&String> = asked.tags.keys().chain(&asked.untag).collect();
+    tags.sort();
+    let details = json!({ "notes": asked.notes.is_some(), "tags": tags });
+    let change = Notes { text: asked.notes.clone(), set: asked.tags.clone(), unset: asked.untag.clone() };
+    let found = server.registry.annotate(&reference(&model, &version)?, &change).await?;
+    write_down(&server, &caller, "models.annotate", &format!("model:{model}@{}", found.number), details)
+        .await?;
+    Ok(Json(ModelVersion::of(found)))
 }
 
 /// Put a version into the archive: it is kept and no longer offered.

@@ -422,6 +422,24 @@ fn a_corrupt_version_is_refused_and_a_split_keeps_to_its_users() {
     assert_eq!(get(&served, &key, "/v1/traffic")["splits"][0]["revision"], 5);
     let told = super::ok(shop.path(), &["traffic", "history", "recommendations"]);
     assert!(told.contains("it does well") && told.contains("taken away"), "{told}");
+
+    // Notes and tags, on the command line and over HTTP.
+    let annotate =
+        ["registry", "annotate", "trends@1", "--tag", "team=pricing", "--notes", "looked at by hand"];
+    let told = super::ok(shop.path(), &annotate);
+    assert!(told.contains("team=pricing") && told.contains("looked at by hand"), "{told}");
+    let patch = |body: Value| {
+        let url = format!("{}/v1/models/trends/versions/1", served.url);
+        served.client.patch(url).bearer_auth(&key).json(&body).send().unwrap()
+    };
+    let told = json(patch(json!({ "tags": { "season": "autumn" }, "untag": ["team"] })));
+    assert_eq!(
+        (&told["tags"], &told["notes"]),
+        (&json!({ "season": "autumn" }), &json!("looked at by hand"))
+    );
+    problem(patch(json!({ "colour": "red" })), 422, "invalid_input");
+    let told = super::ok(shop.path(), &["jobs", "sweep", "--days", "1"]);
+    assert!(told.contains("0 runs"), "{told}");
 }
 
 #[test]
