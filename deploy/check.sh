@@ -78,7 +78,7 @@ told "tools are there"
 
 # --- scripts and files
 
-"$kit/venv/bin/shellcheck" .ci/run deploy/*.sh deploy/compose/*.sh
+"$kit/venv/bin/shellcheck" .ci/run deploy/*.sh deploy/check/*.sh deploy/compose/*.sh
 "$kit/venv/bin/hadolint" deploy/Dockerfile
 python3 -m json.tool "$chart/values.schema.json" >/dev/null
 

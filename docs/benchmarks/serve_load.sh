@@ -6,8 +6,8 @@
 #   3. a soak with both while the champions change every 10 s: failed requests, memory of the process.
 #   docs/benchmarks/serve_load.sh [forecasts] [recommendations] [soak]
 # SECONDS_EACH (default 30), SOAK_SECONDS (default 600), CONNECTIONS (default 32), ITEMS (default 100000), USERS (default
-# 50000). Needs wrk, curl, and an interpreter with fastapi and uvicorn (PYTHON, default python3). TRADEWIND names a built
-# program, else one is built. KEEP=DIR keeps the shops for the next run.
+# 50000). Needs wrk, curl, and an interpreter with fastapi and uvicorn (PYTHON, default python3). TRADEWIND and VERSIONS
+# name built programs, else they are built. KEEP=DIR keeps the shops for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 each=${SECONDS_EACH:-30} soak=${SOAK_SECONDS:-600} connections=${CONNECTIONS:-32}
@@ -24,12 +24,10 @@ finish() {
 }
 trap finish EXIT
 if [ -z "${TRADEWIND:-}" ]; then
-  cargo build --release --locked --quiet --package tradewind-app
-  TRADEWIND=$target/tradewind
-fi
-if [ -z "${VERSIONS:-}" ]; then
-  cargo build --release --locked --quiet --package tradewind --example serve_versions
-  VERSIONS=$target/examples/serve_versions
+  # Together, so that both are made of the same parts.
+  cargo build --release --locked --quiet --package tradewind-app --package tradewind --bin tradewind \
+    --example serve_versions
+  TRADEWIND=$target/tradewind VERSIONS=$target/examples/serve_versions
 fi
 ticks=$(getconf CLK_TCK)
 
