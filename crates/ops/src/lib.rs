@@ -22,8 +22,11 @@
 
 pub mod access;
 mod clock;
+pub mod correction;
 mod error;
 pub mod jobs;
+pub mod monitor;
+mod number;
 pub mod registry;
 pub mod state;
 pub mod traffic;

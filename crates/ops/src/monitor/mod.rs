@@ -1,0 +1,13 @@
+//! What is served is watched: profiles of live data, drift, errors as actuals arrive, alerts, retraining.
+//!
+//! ```text
+//! rows ─→ sketch (profiles) ─→ drift (against the reference) ─┐
+//! actuals ─→ error_watch (segments, sequential alarm) ────────┼─→ alerts (rules, groups, silences) ─→ outbox ─→ sinks
+//! any series ─→ anomaly ──────────────────────────────────────┘        │
+//!                                                             triggers (retrain?) ─→ gate (challenger or champion?)
+//! ```
+//!
+//! Everything but [`alerts`], [`triggers`], [`gate`] and [`records`] is arithmetic on values given; those keep their state in
+//! the shop's [`Database`](crate::Database). Nothing here sends or trains: the facade does what is decided.
+
+pub mod sketch;
