@@ -24,6 +24,7 @@ pub mod access;
 mod clock;
 pub mod correction;
 mod error;
+pub mod experiment;
 pub mod jobs;
 pub mod monitor;
 mod number;

@@ -36,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     crate::traffic::MIGRATION,
     crate::access::MIGRATION,
     crate::jobs::MIGRATION,
+    crate::experiment::MIGRATION,
 ];
 
 /// What the three databases call things.

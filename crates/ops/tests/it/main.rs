@@ -5,6 +5,8 @@
 
 mod access;
 mod databases;
+mod experiment;
+mod experiment_statistics;
 mod jobs;
 mod jobs_faults;
 mod registry;
