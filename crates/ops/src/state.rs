@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
     crate::access::MIGRATION,
     crate::jobs::MIGRATION,
     crate::experiment::MIGRATION,
+    crate::monitor::alerts::MIGRATION,
 ];
 
 /// What the three databases call things.

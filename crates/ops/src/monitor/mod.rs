@@ -10,7 +10,11 @@
 //! Everything but [`alerts`], [`triggers`], [`gate`] and [`records`] is arithmetic on values given; those keep their state in
 //! the shop's [`Database`](crate::Database). Nothing here sends or trains: the facade does what is decided.
 
+pub mod alerts;
 pub mod anomaly;
 pub mod drift;
 pub mod error_watch;
+pub mod gate;
+pub mod records;
 pub mod sketch;
+pub mod triggers;

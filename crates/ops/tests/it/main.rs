@@ -9,6 +9,7 @@ mod experiment;
 mod experiment_statistics;
 mod jobs;
 mod jobs_faults;
+mod monitor;
 mod registry;
 mod registry_bundle;
 mod registry_faults;
