@@ -23,6 +23,7 @@
 pub mod access;
 mod clock;
 pub mod correction;
+pub mod effect;
 mod error;
 pub mod experiment;
 pub mod jobs;
