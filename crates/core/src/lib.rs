@@ -13,6 +13,7 @@
 
 pub mod attributes;
 pub mod calendar;
+pub mod distribution;
 pub mod error;
 pub mod forecast;
 pub mod freq;

@@ -60,7 +60,6 @@ pub mod ridge_cv;
 pub mod search;
 mod smooth;
 pub mod spline;
-pub mod student;
 pub mod svm;
 pub mod transform;
 pub mod tree;
@@ -69,6 +68,8 @@ pub use frame::Frame;
 pub use learner::{Bears, FittedLearner, Learner, LearnerEntry, Task};
 pub use matrix::{ColumnKind, Dataset, Matrix};
 pub use measure::Measure;
+/// Student's t, F and the normal distribution: they are core's, as experiments and monitoring need them too.
+pub use tradewind_core::distribution as student;
 
 use tradewind_core::{Error, Result};
 

@@ -22,8 +22,13 @@
 
 pub mod access;
 mod clock;
+pub mod correction;
+pub mod effect;
 mod error;
+pub mod experiment;
 pub mod jobs;
+pub mod monitor;
+mod number;
 pub mod registry;
 pub mod state;
 pub mod traffic;

@@ -36,6 +36,8 @@ const MIGRATIONS: &[Migration] = &[
     crate::traffic::MIGRATION,
     crate::access::MIGRATION,
     crate::jobs::MIGRATION,
+    crate::experiment::MIGRATION,
+    crate::monitor::alerts::MIGRATION,
 ];
 
 /// What the three databases call things.

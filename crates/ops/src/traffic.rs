@@ -22,6 +22,7 @@ use sqlx::AnyConnection;
 use std::collections::BTreeSet;
 use tradewind_core::ErrorKind;
 
+pub(crate) mod slots;
 mod split;
 
 pub use split::{Arm, Assignment, Plan, Shadow, Split, WHOLE};
@@ -309,7 +310,7 @@ impl Traffic {
             }
         };
         if let Some(stored) = &stored {
-            self.check_references(connection, stored).await?;
+            may_all_answer(&self.database, connection, stored.references()).await?;
         }
         let text = match &stored {
             Some(stored) => serde_json::to_string(stored).map_err(|e| {
@@ -342,37 +343,6 @@ impl Traffic {
         Ok(stored.map(|stored| Split::new(route, revision as u64, stored)))
     }
 
-    /// Every version that a split names is there and may answer, and stays so until the transaction ends.
-    async fn check_references(&self, connection: &mut AnyConnection, stored: &Stored) -> Result<()> {
-        // In one order for all, so that two changes do not wait for one another.
-        let named: BTreeSet<&Reference> = stored.references().collect();
-        for reference in named {
-            let absent = || crate::registry::absent(reference);
-            if !hold(&self.database, connection, reference.model()).await? {
-                return Err(absent());
-            }
-            match reference.select() {
-                Select::Number(number) => {
-                    may_answer(&self.database, connection, reference.model(), *number as i64).await?;
-                }
-                Select::Alias(alias) => {
-                    let found: Option<(i64,)> = select(
-                        &self.database,
-                        "SELECT number FROM registry_aliases WHERE model = ? AND alias = ?",
-                    )
-                    .bind(reference.model().to_owned())
-                    .bind(alias.clone())
-                    .fetch_optional(&mut *connection)
-                    .await
-                    .map_err(self.database.fault("reading an alias"))?;
-                    found.ok_or_else(absent)?;
-                }
-                Select::Usual | Select::Latest => {}
-            }
-        }
-        Ok(())
-    }
-
     fn read(&self, route: &str, revision: i64, text: &str) -> Result<Option<Split>> {
         read(&self.database, route, revision, text)
     }
@@ -400,6 +370,39 @@ fn read(database: &Database, route: &str, revision: i64, text: &str) -> Result<O
     Ok(Some(Split::new(route, revision as u64, stored)))
 }
 
+/// Every version that is named is there and may answer, and stays so until the transaction ends.
+pub(crate) async fn may_all_answer(
+    database: &Database,
+    connection: &mut AnyConnection,
+    named: impl Iterator<Item = &Reference>,
+) -> Result<()> {
+    // In one order for all, so that two changes do not wait for one another.
+    let named: BTreeSet<&Reference> = named.collect();
+    for reference in named {
+        let absent = || crate::registry::absent(reference);
+        if !hold(database, connection, reference.model()).await? {
+            return Err(absent());
+        }
+        match reference.select() {
+            Select::Number(number) => {
+                may_answer(database, connection, reference.model(), *number as i64).await?;
+            }
+            Select::Alias(alias) => {
+                let found: Option<(i64,)> =
+                    select(database, "SELECT number FROM registry_aliases WHERE model = ? AND alias = ?")
+                        .bind(reference.model().to_owned())
+                        .bind(alias.clone())
+                        .fetch_optional(&mut *connection)
+                        .await
+                        .map_err(database.fault("reading an alias"))?;
+                found.ok_or_else(absent)?;
+            }
+            Select::Usual | Select::Latest => {}
+        }
+    }
+    Ok(())
+}
+
 /// A route whose split names this version by number.
 pub(crate) async fn route_of(
     database: &Database,
@@ -419,7 +422,7 @@ pub(crate) async fn route_that_names(
         database,
         "SELECT route, revision, split FROM traffic_routes WHERE split <> '' ORDER BY route",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(database.fault("reading splits"))?;
     for (route, revision, text) in rows {
@@ -428,7 +431,8 @@ pub(crate) async fn route_that_names(
             return Ok(Some(route));
         }
     }
-    Ok(None)
+    let experiment = crate::experiment::running_that_names(database, connection, reference).await?;
+    Ok(experiment.map(|name| format!("of the experiment {name}")))
 }
 
 fn check_route(route: &str) -> Result<()> {

@@ -280,6 +280,12 @@ pub(crate) fn gave_way(error: &Error) -> bool {
         .is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01" | "1213" | "1020" | "5" | "6" | "517"))
 }
 
+/// Whether two made the same row at once: the second begins again and finds it.
+pub(crate) fn is_taken(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else { return false };
+    source.as_database_error().is_some_and(|e| e.is_unique_violation())
+}
+
 /// A wait before beginning again, longer each time and not the same for all.
 pub(crate) async fn breathe(attempt: u32) -> Result<()> {
     let mut random = [0_u8; 1];

@@ -1,5 +1,6 @@
 //! Plans, slots and assignments: who belongs to which arm.
 
+use super::slots::{self, Run};
 use super::{check_route, wrong};
 use crate::error::Result;
 use crate::registry::{Reference, shown};
@@ -113,10 +114,6 @@ impl Plan {
     }
 }
 
-/// Slots that lie side by side: the first, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Run(u32, u32);
-
 /// How a split is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
@@ -179,17 +176,8 @@ impl Split {
     }
 
     pub(super) fn new(route: &str, revision: u64, stored: Stored) -> Self {
-        let mut table = vec![0_u8; WHOLE as usize];
-        for (place, runs) in stored.slots.iter().enumerate() {
-            for &Run(first, count) in runs {
-                table[first as usize..(first + count) as usize].fill(place as u8);
-            }
-        }
-        let mut hasher = blake3::Hasher::new_derive_key("tradewind 2026 traffic split 1");
-        hasher.update(&(stored.salt.len() as u64).to_le_bytes());
-        hasher.update(stored.salt.as_bytes());
-        hasher.update(route.as_bytes());
-        let key = *hasher.finalize().as_bytes();
+        let table = slots::table(&stored.slots);
+        let key = slots::key("tradewind 2026 traffic split 1", &stored.salt, route);
         Self(Arc::new(Inner { route: route.to_owned(), revision, stored, key, table }))
     }
 
@@ -248,76 +236,23 @@ impl Split {
 
     /// The slot of a user or request; shadows have slots of their own, so that their users are not those of one arm.
     fn slot(&self, shadow: Option<&str>, user: Option<&str>, request: &str) -> u32 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0.key);
         let (kind, subject) = match user {
             Some(user) => (b'u', user),
             None => (b'r', request),
         };
-        hasher.update(&[kind]);
-        hasher.update(&(subject.len() as u64).to_le_bytes());
-        hasher.update(subject.as_bytes());
-        if let Some(shadow) = shadow {
-            hasher.update(shadow.as_bytes());
-        }
-        let mut first = [0_u8; 8];
-        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        ((u128::from(u64::from_le_bytes(first)) * u128::from(WHOLE)) >> 64) as u32
+        slots::slot(&self.0.key, kind, subject, shadow)
     }
 }
 
 /// The stored form of a plan that follows `before`.
 pub(super) fn next(before: Option<&Stored>, plan: &Plan, salt: String) -> Stored {
-    let mut free: Vec<Run> = Vec::new();
-    let mut slots: Vec<Vec<Run>> = vec![Vec::new(); plan.arms.len()];
-    match before {
-        None => free.push(Run(0, WHOLE)),
-        Some(before) => {
-            for (arm, runs) in before.arms.iter().zip(&before.slots) {
-                let mut runs = runs.clone();
-                let place = plan.arms.iter().position(|a| a.name == arm.name);
-                let keeps = place.map_or(0, |place| plan.arms[place].weight.min(arm.weight));
-                take_last(&mut runs, arm.weight - keeps, &mut free);
-                if let Some(place) = place {
-                    slots[place] = runs;
-                }
-            }
-        }
-    }
-    // What was given up first is taken first; the first split of a route deals from slot 0 on.
-    free.reverse();
-    for (arm, runs) in plan.arms.iter().zip(&mut slots) {
-        let mut wanted = arm.weight - runs.iter().map(|run| run.1).sum::<u32>();
-        while wanted > 0 {
-            let Some(run) = free.pop() else { break };
-            let count = run.1.min(wanted);
-            add(runs, Run(run.0, count));
-            if count < run.1 {
-                free.push(Run(run.0 + count, run.1 - count));
-            }
-            wanted -= count;
-        }
-    }
+    let now: Vec<(&str, u32)> = plan.arms.iter().map(|a| (a.name.as_str(), a.weight)).collect();
+    let stands = before.map(|before| {
+        let arms = before.arms.iter().zip(&before.slots);
+        arms.map(|(arm, runs)| (arm.name.as_str(), arm.weight, runs.as_slice())).collect::<Vec<_>>()
+    });
+    let slots = slots::deal(stands.as_deref(), &now);
     Stored { format: FORMAT, salt, arms: plan.arms.clone(), shadows: plan.shadows.clone(), slots }
-}
-
-/// Takes the `count` slots that came last.
-fn take_last(runs: &mut Vec<Run>, mut count: u32, out: &mut Vec<Run>) {
-    while count > 0 {
-        let Some(Run(first, len)) = runs.pop() else { return };
-        let taken = len.min(count);
-        if taken < len {
-            runs.push(Run(first, len - taken));
-        }
-        out.push(Run(first + len - taken, taken));
-        count -= taken;
-    }
-}
-
-fn add(runs: &mut Vec<Run>, run: Run) {
-    match runs.last_mut() {
-        Some(last) if last.0 + last.1 == run.0 => last.1 += run.1,
-        _ => runs.push(run),
-    }
 }
 
 impl Stored {
@@ -328,13 +263,7 @@ impl Stored {
 
     /// Whether every slot has one arm.
     pub(super) fn is_whole(&self) -> bool {
-        let mut seen = vec![false; WHOLE as usize];
-        let runs = self.slots.iter().flatten();
-        let once = runs.clone().all(|&Run(first, count)| {
-            let end = first.checked_add(count).filter(|&end| end <= WHOLE);
-            end.is_some_and(|end| (first..end).all(|slot| !std::mem::replace(&mut seen[slot as usize], true)))
-        });
-        once && seen.iter().all(|&s| s) && self.slots.len() == self.arms.len() && self.arms.len() <= ARMS_MAX
+        slots::is_dealt(&self.slots) && self.slots.len() == self.arms.len() && self.arms.len() <= ARMS_MAX
     }
 }
 

@@ -5,8 +5,11 @@
 
 mod access;
 mod databases;
+mod experiment;
+mod experiment_statistics;
 mod jobs;
 mod jobs_faults;
+mod monitor;
 mod registry;
 mod registry_bundle;
 mod registry_faults;
