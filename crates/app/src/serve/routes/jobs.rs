@@ -160,7 +160,7 @@ pub(crate) struct JobStep {
     /// Why it failed.
     error: Option<String>,
     /// Its small result.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     data: Value,
     /// When its newest attempt began.
     #[schema(format = DateTime)]
