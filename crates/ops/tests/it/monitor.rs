@@ -135,7 +135,7 @@ async fn silences_hold_and_failed_deliveries_are_tried_again() {
             sink.messages.lock()[0].lines.iter().map(|l| l.subject.as_str()).collect::<Vec<_>>(),
             ["stock"]
         );
-        assert_eq!(alerts.silences().await.unwrap(), [silence.clone()]);
+        assert_eq!(alerts.silences().await.unwrap(), std::slice::from_ref(&silence));
         alerts.lift_silence(&silence.id).await.unwrap();
         assert_eq!(alerts.lift_silence(&silence.id).await.unwrap_err().kind(), ErrorKind::NotFound);
         // The silence is over and price still drifts: it is told.
@@ -218,7 +218,7 @@ async fn a_better_challenger_is_promoted_by_rule_or_by_a_persons_word() {
             panic!("a person is asked")
         };
         assert_eq!(gate.question(&old.id).await.unwrap().state, ApprovalState::Replaced);
-        assert_eq!(gate.questions(Some("weekly"), true).await.unwrap(), [asked.clone()]);
+        assert_eq!(gate.questions(Some("weekly"), true).await.unwrap(), std::slice::from_ref(&asked));
         assert_eq!(gate.approve(&old.id, &change()).await.unwrap_err().kind(), ErrorKind::Conflict);
         let promotion = gate.approve(&asked.id, &change()).await.unwrap();
         assert_eq!((promotion.from, promotion.to), (Some(1), Some(3)));
