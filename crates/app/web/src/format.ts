@@ -102,8 +102,10 @@ export function day(text: string | null | undefined, style: 'full' | 'short' | '
   if (Number.isNaN(at.getTime())) return text
   if (style === 'short') return dates(lang, { month: lang === 'zh' ? 'numeric' : 'short', day: 'numeric', timeZone: 'UTC' }).format(at)
   const options: Intl.DateTimeFormatOptions = { year: 'numeric', month: lang === 'zh' ? 'numeric' : 'short', day: 'numeric', timeZone: 'UTC' }
-  if (style === 'weekday') options.weekday = 'short'
-  return dates(lang, options).format(at)
+  const written = dates(lang, options).format(at)
+  if (style !== 'weekday') return written
+  const weekday = dates(lang, { weekday: 'short', timeZone: 'UTC' }).format(at)
+  return lang === 'zh' ? `${written} ${weekday}` : `${weekday}, ${written}`
 }
 
 /** A moment, in the reader's own time. */
@@ -119,9 +121,10 @@ export function duration(from: string | null | undefined, to: string | null | un
   if (!from) return NONE
   const s = Math.max(0, (to ? Date.parse(to) : Date.now()) - Date.parse(from)) / 1000
   const [second, minute, hour] = lang === 'zh' ? [' 秒', ' 分', ' 小时'] : [' s', ' min', ' h']
-  if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)}${second}`
-  const m = Math.floor(s / 60)
-  if (m < 60) return `${m}${minute} ${Math.round(s % 60)}${second}`
+  if (s < 59.5) return `${s < 10 ? s.toFixed(1) : Math.round(s)}${second}`
+  const whole = Math.round(s)
+  const m = Math.floor(whole / 60)
+  if (m < 60) return `${m}${minute} ${whole % 60}${second}`
   return `${Math.floor(m / 60)}${hour} ${m % 60}${minute}`
 }
 
