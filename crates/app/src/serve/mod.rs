@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! socket (listen) ─→ id, log, headers (layers) ─→ panics, compression ─→ room, key, role, rate, time (door) ─→ handler (routes)
+//!                                                                       └→ files of the dashboard (dashboard): no key, no data
 //! ```
 //!
 //! A new route: a handler with `#[utoipa::path]` in a file of `routes`, read by `extract`, answered by a value or a
@@ -9,6 +10,7 @@
 //! description, the test of every role) follows from that line.
 
 mod answer;
+mod dashboard;
 mod domain;
 mod door;
 mod extract;
@@ -34,7 +36,6 @@ use axum::response::Response;
 use axum::routing::get;
 use domain::Domain;
 use follow::Follower;
-use problem::{Http, Problem};
 use state::Server;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -106,7 +107,7 @@ pub(crate) fn run(
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
         let log = tradewind::event_log::open(shop).await?;
-        let domain = Arc::new(Domain::new(Some(log.clone())));
+        let domain = Arc::new(Domain::new(Some(log.clone())).with_shop(shop.clone()));
         let server = Server::new(settings, access, registry.clone(), jobs, metrics, openapi, domain.clone());
         // The state has just answered.
         server.readiness.state_answered();
@@ -188,15 +189,11 @@ fn order_extensions(value: &mut serde_json::Value) {
 fn router(server: &Server, routes: Routes) -> Router {
     routes
         .router(server)
-        .fallback(no_route)
+        .fallback(dashboard::answer)
         .layer(CompressionLayer::new().gzip(true).zstd(true))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(server.clone(), layers::outermost))
         .with_state(server.clone())
-}
-
-async fn no_route() -> Problem {
-    Problem::http(Http::NotFound, "there is no such route").hint("GET /v1/openapi.json lists the routes")
 }
 
 fn metrics_router(server: &Server) -> Router {

@@ -6,6 +6,7 @@ mod doors;
 mod end;
 mod manners;
 mod raw;
+mod shop;
 
 use super::{command, ok};
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -16,6 +17,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tradewind::Run;
+use tradewind::demo::{self, DemoSettings};
 
 /// A shop without data.
 struct ServedShop {
@@ -28,6 +31,14 @@ impl ServedShop {
         let dir = tempfile::tempdir().unwrap();
         ok(dir.path(), &["init", "shop"]);
         std::fs::write(dir.path().join("shop/tradewind.toml"), settings).unwrap();
+        Self { dir, secrets: Vec::new() }
+    }
+
+    /// The simulated shop, with few products and without models.
+    fn simulated() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = DemoSettings { n_products: 12, days: 430, ..DemoSettings::default() };
+        demo::make(&Run::new(5), &dir.path().join("shop"), &settings).unwrap();
         Self { dir, secrets: Vec::new() }
     }
 

@@ -10,15 +10,17 @@ mod jobs;
 mod keys;
 pub(super) mod learn;
 mod models;
+mod overrides;
 mod prices;
 mod probes;
 mod recommendations;
 mod rows;
 mod sagemaker;
+mod shop;
 mod trends;
 mod wire;
 
-pub(crate) use about::exposition;
+pub(crate) use about::{exposition, nonce};
 pub(crate) use events::of_payload;
 
 use super::table::Routes;
@@ -32,8 +34,10 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = about::add(routes);
     routes = models::add(routes);
     routes = jobs::add(routes);
+    routes = shop::add(routes);
     routes = trends::add(routes);
     routes = forecasts::add(routes);
+    routes = overrides::add(routes);
     routes = prices::add(routes);
     routes = recommendations::add(routes);
     routes = learn::add(routes);

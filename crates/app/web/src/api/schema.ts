@@ -161,6 +161,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a product, category, store or the whole shop sold each day, cleaned as models see it. */
+        get: operations["get_v1_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs": {
         parameters: {
             query?: never;
@@ -543,6 +560,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/overrides": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Planners' figures beside the model's. */
+        get: operations["get_v1_overrides"];
+        put?: never;
+        /** Set a figure beside the model's. Forecasts themselves stay as they are; both are shown and later judged. */
+        post: operations["post_v1_overrides"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/overrides/{number}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take a figure back; it stays in the list of those taken back. */
+        post: operations["post_v1_overrides_number_withdraw"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The shop at a glance: its measures over a window, beside the window before and the year before, and what is expected. */
+        get: operations["get_v1_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/pipelines": {
         parameters: {
             query?: never;
@@ -569,6 +638,40 @@ export interface paths {
         };
         /** At what price products will sell. */
         get: operations["get_v1_prices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/products": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Products of the catalogue, and the categories and stores there are. */
+        get: operations["get_v1_products"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the data are clean: what is strange in them, what it means and what to do. */
+        get: operations["get_v1_quality"];
         put?: never;
         post?: never;
         delete?: never;
@@ -935,102 +1038,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/overview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get/v1/overview"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/history": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get/v1/history"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/products": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get/v1/products"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/quality": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get/v1/quality"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/overrides": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get/v1/overrides"];
-        put?: never;
-        post: operations["post/v1/overrides"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/overrides/{number}/withdraw": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post/v1/overrides/{number}/withdraw"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1112,6 +1119,13 @@ export interface components {
             /** @description What all of them are asked for; its `user` is not looked at. */
             request?: components["schemas"]["RecommendationsBody"];
         };
+        /** @description The same text in two languages. */
+        BilingualWire: {
+            /** @description English. */
+            en: string;
+            /** @description Chinese. */
+            zh: string;
+        };
         /** @description A factor for the items for which a rule holds. */
         BoostBody: {
             /** @description The rule. */
@@ -1136,6 +1150,25 @@ export interface components {
              * @description Mean units a step after.
              */
             after: number;
+        };
+        /** @description A column of a table. */
+        ColumnProfileWire: {
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: double
+             * @description The share of empty cells, 0 to 1.
+             */
+            null_share: number;
+            /** @description The smallest value; null for personal data and empty columns. */
+            min?: string | null;
+            /** @description The largest value; null for personal data and empty columns. */
+            max?: string | null;
+            /**
+             * Format: int64
+             * @description About how many values differ; null for numbers.
+             */
+            distinct?: number | null;
         };
         /** @description How two versions differ. */
         Compared: {
@@ -1233,6 +1266,26 @@ export interface components {
             /** @description The events, 1 to 10,000. */
             events: components["schemas"]["EventBody"][];
         };
+        /** @description A day ahead. */
+        ExpectedDayWire: {
+            /** @description The day. */
+            ds: string;
+            /**
+             * Format: double
+             * @description The mean.
+             */
+            mean: number;
+            /**
+             * Format: double
+             * @description The lower end of the interval.
+             */
+            lower: number;
+            /**
+             * Format: double
+             * @description The upper end.
+             */
+            upper: number;
+        };
         /** @description One field at fault. */
         FieldFault: {
             /** @description Which, as `items[2].price`. */
@@ -1290,6 +1343,33 @@ export interface components {
              * @default 0
              */
             bought_within_seconds: number;
+        };
+        /** @description Something strange in the data. */
+        FindingWire: {
+            /** @description What, as `missing_days`. */
+            code: string;
+            /** @description `error`, `warning` or `info`. */
+            severity: string;
+            /** @description In which table. */
+            table: string;
+            /**
+             * Format: int64
+             * @description How often, in the unit that the meaning says.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Out of how many, where that makes sense.
+             */
+            of?: number | null;
+            /** @description A few cases; never personal data. */
+            examples: string[];
+            /** @description A few words that name it. */
+            title: components["schemas"]["BilingualWire"];
+            /** @description What it means. */
+            meaning: components["schemas"]["BilingualWire"];
+            /** @description What to do. */
+            remedy: components["schemas"]["BilingualWire"];
         };
         /** @description Series to fit a method on, and what to forecast of them. */
         FitForecasts: {
@@ -1363,12 +1443,56 @@ export interface components {
                 [key: string]: boolean;
             };
         };
+        /** @description The days of one part of the shop. Lists have an entry a day, from `first` on. */
+        HistoryAnswer: {
+            /** @description What the days are of. */
+            by: components["schemas"]["PartParam"];
+            /** @description The product, category or store. */
+            id?: string | null;
+            /** @description The currency of money (ISO 4217); empty where the settings name none. */
+            currency: string;
+            /** @description The first day. */
+            first: string;
+            /** @description The last day of the shop's sales. */
+            as_of: string;
+            /** @description Units after returns. */
+            units: number[];
+            /** @description Money taken after returns; empty where the sales have none. */
+            revenue: number[];
+            /** @description Mean price paid for a unit; null on days without a priced sale. */
+            price: (number | null)[];
+        };
         /** @description A page of a model's history. */
         HistoryPage: {
             /** @description Latest first. */
             moves: components["schemas"]["Moved"][];
             /** @description What to give as `after` for the next page; absent at the end. */
             next?: string | null;
+        };
+        /** @description An import. */
+        ImportWire: {
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            id: number;
+            /** @description What was imported. */
+            name: string;
+            /** @description The preset or mapping. */
+            preset: string;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            finished_at: string;
+            /** @description Rows by table. */
+            rows: {
+                [key: string]: number;
+            };
+            /** @description Rows refused, by reason. */
+            rejects: {
+                [key: string]: number;
+            };
         };
         /** @description An answer to a request for inference. */
         InferAnswer: {
@@ -1688,6 +1812,35 @@ export interface components {
              */
             expires_at?: string | null;
         };
+        /** @description A measure of the shop. */
+        MeasureWire: {
+            /**
+             * @description `revenue`, `units`, `orders`, `average_order` (revenue over orders), `visitors` (each once a day), `conversion`
+             *     (visitors of a day who bought, as a share of all).
+             */
+            name: string;
+            /**
+             * Format: double
+             * @description Over the window.
+             */
+            total?: number | null;
+            /**
+             * Format: double
+             * @description Over as many days before it; null where the data do not reach that far.
+             */
+            before?: number | null;
+            /**
+             * Format: double
+             * @description Over the same days 52 weeks before.
+             */
+            year_before?: number | null;
+            /** @description Each day of the window; null where nothing is known. */
+            values: (number | null)[];
+            /** @description Each day of the window before; empty where the data do not reach that far. */
+            values_before: (number | null)[];
+            /** @description The days ahead. */
+            expected: components["schemas"]["ExpectedDayWire"][];
+        };
         /** @description A metric of two versions. */
         MetricPair: {
             /** @description Its name. */
@@ -1889,12 +2042,128 @@ export interface components {
              */
             at: string;
         };
+        /** @description A name with how many things bear it. */
+        NamedCount: {
+            /** @description The name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            n: number;
+        };
         /** @description One event or several. */
         OneOrMany: components["schemas"]["EventsBody"] | components["schemas"]["EventBody"];
         /** @description An output that is wanted. */
         OutputBody: {
             /** @description Its name. */
             name: string;
+        };
+        /** @description A planner's figure for days to come: a value or a factor, and why. */
+        OverrideAsked: {
+            /** @description The series. */
+            id: string;
+            /** @description What makes the series; words have no forecasts. */
+            by?: components["schemas"]["GroupParam"];
+            /** @description What is forecast. */
+            target?: components["schemas"]["TargetParam"];
+            /**
+             * Format: date
+             * @description The first day it holds for.
+             */
+            first: string;
+            /**
+             * Format: date
+             * @description The last day it holds for; the first when not said.
+             */
+            last?: string | null;
+            /**
+             * Format: double
+             * @description This value each day.
+             */
+            value?: number | null;
+            /**
+             * Format: double
+             * @description The model's mean times this, as 1.2.
+             */
+            factor?: number | null;
+            /** @description Why, so that it can be judged later. */
+            note: string;
+        };
+        /** @description A planner's figure. */
+        OverrideWire: {
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number: number;
+            /** @description The series. */
+            id: string;
+            /** @description What makes the series: `product`, `category` or `store`. */
+            by: string;
+            /** @description What is forecast: `units` or `revenue`. */
+            target: string;
+            /** @description The frequency, as `D`. */
+            freq: string;
+            /** @description The first step it holds for. */
+            first: string;
+            /** @description The last step it holds for. */
+            last: string;
+            /**
+             * Format: double
+             * @description This value at each step.
+             */
+            value?: number | null;
+            /**
+             * Format: double
+             * @description The model's mean times this.
+             */
+            factor?: number | null;
+            /** @description Who said so. */
+            author: string;
+            /** @description Why. */
+            note: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            made_at: string;
+            /**
+             * Format: date-time
+             * @description When it was taken back.
+             */
+            withdrawn_at?: string | null;
+            /** @description Who took it back. */
+            withdrawn_by?: string | null;
+            /** @description Why it was taken back. */
+            withdrawn_note?: string | null;
+        };
+        /** @description Planners' figures. */
+        OverridesAnswer: {
+            /** @description Oldest first. */
+            overrides: components["schemas"]["OverrideWire"][];
+        };
+        /** @description The shop at a glance. */
+        OverviewAnswer: {
+            /** @description The shop's name; may be empty. */
+            shop: string;
+            /** @description The currency of money (ISO 4217); empty where the settings name none. */
+            currency: string;
+            /** @description The last day of the shop's sales. */
+            as_of: string;
+            /** @description The first day of the window. */
+            first: string;
+            /** @description Days of the window. */
+            days: number;
+            /** @description The method of what is expected. */
+            method: string;
+            /**
+             * Format: double
+             * @description The coverage of its intervals.
+             */
+            coverage: number;
+            /** @description Those measures that the shop's data hold. */
+            measures: components["schemas"]["MeasureWire"][];
         };
         /** @description A parameter of two versions. */
         ParamPair: {
@@ -1905,6 +2174,11 @@ export interface components {
             /** @description In the second. */
             right?: Record<string, never> | null;
         };
+        /**
+         * @description What days are of.
+         * @enum {string}
+         */
+        PartParam: "shop" | "product" | "category" | "store";
         /** @description A pipeline. */
         PipelineShown: {
             /** @description Its name. */
@@ -2044,6 +2318,31 @@ export interface components {
             /** @description The request, as the log names it. */
             request_id?: string | null;
         };
+        /** @description A product of the catalogue. */
+        ProductWire: {
+            /** @description Its id. */
+            id: string;
+            /** @description Its title. */
+            title?: string | null;
+            /** @description Its category. */
+            category?: string | null;
+            /** @description Its brand. */
+            brand?: string | null;
+            /**
+             * Format: double
+             * @description Its list price.
+             */
+            price?: number | null;
+        };
+        /** @description Some products, and what the catalogue can be narrowed to. */
+        ProductsAnswer: {
+            /** @description The products by id. */
+            products: components["schemas"]["ProductWire"][];
+            /** @description All categories with their products. */
+            categories: components["schemas"]["NamedCount"][];
+            /** @description All stores and channels with their sales lines. */
+            stores: components["schemas"]["NamedCount"][];
+        };
         /** @description Which version an alias is to have. */
         Promote: {
             /** @description A number, an alias or `latest`. */
@@ -2057,6 +2356,15 @@ export interface components {
              * @description The version that must stand there now, 0 for none: if another does, somebody else was first and nothing moves.
              */
             expect?: number | null;
+        };
+        /** @description Whether the data are clean. */
+        QualityAnswer: {
+            /** @description What is strange, worst first. */
+            findings: components["schemas"]["FindingWire"][];
+            /** @description Every table that has rows. */
+            tables: components["schemas"]["TableProfileWire"][];
+            /** @description Every import, oldest first. */
+            imports: components["schemas"]["ImportWire"][];
         };
         /** @description Whether something is ready. */
         Ready: {
@@ -2241,6 +2549,23 @@ export interface components {
          * @enum {string}
          */
         SurfaceParam: "for_you" | "similar" | "bought_together" | "next_in_session" | "trending" | "cart_add_ons" | "rank_these" | "search_rerank";
+        /** @description A table that has rows. */
+        TableProfileWire: {
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Its rows.
+             */
+            rows: number;
+            /**
+             * Format: int64
+             * @description Bytes of its files.
+             */
+            bytes: number;
+            /** @description Its columns. */
+            columns: components["schemas"]["ColumnProfileWire"][];
+        };
         /**
          * @description What is forecast.
          * @enum {string}
@@ -2399,135 +2724,9 @@ export interface components {
             /** @description What to give as `after` for the next page; absent at the end. */
             next?: string | null;
         };
-        ExpectedDayWire: {
-            ds: string;
-            mean: number;
-            lower: number;
-            upper: number;
-        };
-        MeasureWire: {
-            name: string;
-            total?: number | null;
-            before?: number | null;
-            year_before?: number | null;
-            values: (number | null)[];
-            values_before: (number | null)[];
-            expected: components["schemas"]["ExpectedDayWire"][];
-        };
-        OverviewAnswer: {
-            shop: string;
-            currency: string;
-            as_of: string;
-            first: string;
-            days: number;
-            method: string;
-            coverage: number;
-            measures: components["schemas"]["MeasureWire"][];
-        };
-        /** @enum {string} */
-        PartParam: "shop" | "product" | "category" | "store";
-        HistoryAnswer: {
-            by: components["schemas"]["PartParam"];
-            id?: string | null;
-            currency: string;
-            first: string;
-            as_of: string;
-            units: number[];
-            revenue: number[];
-            price: (number | null)[];
-        };
-        ProductWire: {
-            id: string;
-            title?: string | null;
-            category?: string | null;
-            brand?: string | null;
-            price?: number | null;
-        };
-        NamedCount: {
-            name: string;
-            n: number;
-        };
-        ProductsAnswer: {
-            products: components["schemas"]["ProductWire"][];
-            categories: components["schemas"]["NamedCount"][];
-            stores: components["schemas"]["NamedCount"][];
-        };
-        BilingualWire: {
-            en: string;
-            zh: string;
-        };
-        FindingWire: {
-            code: string;
-            severity: string;
-            table: string;
-            count: number;
-            of?: number | null;
-            examples: string[];
-            title: components["schemas"]["BilingualWire"];
-            meaning: components["schemas"]["BilingualWire"];
-            remedy: components["schemas"]["BilingualWire"];
-        };
-        ColumnProfileWire: {
-            name: string;
-            null_share: number;
-            min?: string | null;
-            max?: string | null;
-            distinct?: number | null;
-        };
-        TableProfileWire: {
-            name: string;
-            rows: number;
-            bytes: number;
-            columns: components["schemas"]["ColumnProfileWire"][];
-        };
-        ImportWire: {
-            id: number;
-            name: string;
-            preset: string;
-            finished_at: string;
-            rows: {
-                [key: string]: number;
-            };
-            rejects: {
-                [key: string]: number;
-            };
-        };
-        QualityAnswer: {
-            findings: components["schemas"]["FindingWire"][];
-            tables: components["schemas"]["TableProfileWire"][];
-            imports: components["schemas"]["ImportWire"][];
-        };
-        OverrideWire: {
-            number: number;
-            id: string;
-            by: string;
-            target: string;
-            freq: string;
-            first: string;
-            last: string;
-            value?: number | null;
-            factor?: number | null;
-            author: string;
-            note: string;
-            made_at: string;
-            withdrawn_at?: string | null;
-            withdrawn_by?: string | null;
-            withdrawn_note?: string | null;
-        };
-        OverridesAnswer: {
-            overrides: components["schemas"]["OverrideWire"][];
-        };
-        OverrideAsked: {
-            id: string;
-            by?: components["schemas"]["GroupParam"];
-            target?: components["schemas"]["TargetParam"];
-            first: string;
-            last?: string | null;
-            value?: number | null;
-            factor?: number | null;
-            note: string;
-        };
+        /** @description Why a figure is taken back. */
         WithdrawAsked: {
+            /** @description Why. */
             note: string;
         };
     };
@@ -2868,6 +3067,49 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["FittedAnswer"];
                 };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_history: {
+        parameters: {
+            query?: {
+                /** @description What the days are of. */
+                by?: components["schemas"]["PartParam"];
+                /** @description The product, category or store; nothing for the whole shop. */
+                id?: string;
+                /** @description The first day, as `2026-01-31`; the first that sold when not said. */
+                from?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The days */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryAnswer"];
+                };
+            };
+            /** @description It is as the caller has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong */
             default: {
@@ -3795,6 +4037,150 @@ export interface operations {
             };
         };
     };
+    get_v1_overrides: {
+        parameters: {
+            query?: {
+                /** @description Only of this series. */
+                id?: string;
+                /** @description Those that were taken back as well. */
+                withdrawn?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverridesAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_overrides: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OverrideAsked"];
+            };
+        };
+        responses: {
+            /** @description The figure */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverrideWire"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_overrides_number_withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The figure's number */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithdrawAsked"];
+            };
+        };
+        responses: {
+            /** @description The figure, taken back */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverrideWire"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_overview: {
+        parameters: {
+            query?: {
+                /** @description Days of the window, 1 to 366. */
+                days?: number;
+                /** @description Days ahead, 0 to 90. */
+                horizon?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The measures */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverviewAnswer"];
+                };
+            };
+            /** @description It is as the caller has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_v1_pipelines: {
         parameters: {
             query?: never;
@@ -3849,6 +4235,87 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PricesAnswer"];
+                };
+            };
+            /** @description It is as the caller has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_products: {
+        parameters: {
+            query?: {
+                /** @description Only these, up to 200 with commas between them. */
+                id?: string;
+                /** @description Only those whose id or title holds this text. */
+                q?: string;
+                /** @description Only this category. */
+                category?: string;
+                /** @description Products wanted, 1 to 1,000 (50 when not said). */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The products */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProductsAnswer"];
+                };
+            };
+            /** @description It is as the caller has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_quality: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QualityAnswer"];
                 };
             };
             /** @description It is as the caller has it */
@@ -4827,171 +5294,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get/v1/overview": {
-        parameters: {
-            query?: {
-                days?: number;
-                horizon?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OverviewAnswer"];
-                };
-            };
-        };
-    };
-    "get/v1/history": {
-        parameters: {
-            query?: {
-                by?: components["schemas"]["PartParam"];
-                id?: string;
-                from?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HistoryAnswer"];
-                };
-            };
-        };
-    };
-    "get/v1/products": {
-        parameters: {
-            query?: {
-                id?: string;
-                q?: string;
-                category?: string;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ProductsAnswer"];
-                };
-            };
-        };
-    };
-    "get/v1/quality": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["QualityAnswer"];
-                };
-            };
-        };
-    };
-    "get/v1/overrides": {
-        parameters: {
-            query?: {
-                id?: string;
-                withdrawn?: boolean;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OverridesAnswer"];
-                };
-            };
-        };
-    };
-    "post/v1/overrides": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["OverrideAsked"];
-            };
-        };
-        responses: {
-            /** @description x */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OverrideWire"];
-                };
-            };
-        };
-    };
-    "post/v1/overrides/{number}/withdraw": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                number: number;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["WithdrawAsked"];
-            };
-        };
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OverrideWire"];
                 };
             };
         };
