@@ -115,6 +115,23 @@ fn daily(sold: &CleanSales, part: &Part) -> Result<DailySales> {
     })
 }
 
+/// The currency of the shop: that of its settings, else the one that most sales lines name; empty where none does.
+///
+/// # Errors
+/// Faults of the disk and of queries.
+pub fn currency(shop: &Shop) -> Result<String> {
+    let said = &shop.settings().shop.currency;
+    if !said.is_empty() {
+        return Ok(said.clone());
+    }
+    let query = "SELECT currency AS name, count(*) AS n FROM sales WHERE currency IS NOT NULL GROUP BY currency \
+                 ORDER BY n DESC, currency LIMIT 1";
+    let found = named(&shop.snapshot()?, query)?;
+    // Whatever is no code of ISO 4217 cannot be written beside a number.
+    let code = |name: &String| name.len() == 3 && name.bytes().all(|b| b.is_ascii_uppercase());
+    Ok(found.into_iter().map(|(name, _)| name).find(code).unwrap_or_default())
+}
+
 /// Orders of each day that has one, by day; empty where sales name no orders.
 ///
 /// # Errors
@@ -142,16 +159,21 @@ pub struct Visitors {
     pub buyers: u64,
 }
 
-/// Visitors of each day by day, as the events know them: by user, by session for guests. Empty without such events.
+/// Visitors of each day by day, as the events know them: by user, by session for guests. Who bought is told by an event of
+/// purchase, or by a sale to the same customer on that day. Empty without such events.
 ///
 /// # Errors
 /// Faults of the disk and of queries.
 pub fn visitors(shop: &Shop, from: Stamp) -> Result<BTreeMap<Stamp, Visitors>> {
     let since = instant(from.div_euclid(DAY));
     let query = format!(
-        "SELECT CAST(ds AS BIGINT) / 86400000 AS day, count(DISTINCT coalesce(user_id, session_id)) AS visitors, \
-         count(DISTINCT CASE WHEN event = 'purchase' THEN coalesce(user_id, session_id) END) AS buyers FROM events \
-         WHERE ds >= {since} AND coalesce(user_id, session_id) IS NOT NULL GROUP BY CAST(ds AS BIGINT) / 86400000"
+        "SELECT e.day AS day, count(DISTINCT e.visitor) AS visitors, \
+         count(DISTINCT CASE WHEN e.event = 'purchase' OR b.customer_id IS NOT NULL THEN e.visitor END) AS buyers \
+         FROM (SELECT CAST(ds AS BIGINT) / 86400000 AS day, event, user_id, coalesce(user_id, session_id) AS visitor \
+         FROM events WHERE ds >= {since} AND coalesce(user_id, session_id) IS NOT NULL) e \
+         LEFT JOIN (SELECT DISTINCT CAST(ds AS BIGINT) / 86400000 AS day, customer_id FROM sales \
+         WHERE ds >= {since} AND customer_id IS NOT NULL AND {SOLD}) b ON b.day = e.day AND b.customer_id = e.user_id \
+         GROUP BY e.day"
     );
     let batches = shop.sql(&query)?;
     let mut out = BTreeMap::new();

@@ -67,6 +67,9 @@ export function change(x: number | null | undefined, lang: Lang = preferences.la
   return formatter(lang, { style: 'percent', signDisplay: 'exceptZero', minimumFractionDigits: p, maximumFractionDigits: p }).format(x)
 }
 
+/** A text with its first letter large, for titles that the server tells in small ones. */
+export const title = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+
 /** How much more than before, as a share; nothing where before is nothing. */
 export function growth(now: number | null | undefined, before: number | null | undefined): number | null {
   return known(now) && known(before) && before !== 0 ? (now - before) / Math.abs(before) : null

@@ -5,7 +5,7 @@
 
 use super::wire::{json, listed};
 use crate::serve::domain::{Domain, OfShop};
-use crate::serve::door::Door;
+use crate::serve::door::{Door, Limits};
 use crate::serve::extract::Query;
 use crate::serve::problem::Problem;
 use crate::serve::table::Routes;
@@ -16,6 +16,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tradewind::core::freq::{DAY, parse_stamp};
 use tradewind::core::{ParamCheck, Stamp};
 use tradewind::ops::access::{Role, Scope};
@@ -28,6 +29,8 @@ use utoipa_axum::routes;
 
 /// Products named in one question at most.
 const IDS_MAX: usize = 200;
+/// How long a look through all data may take; what it found is kept until they change.
+const QUALITY_TIME_MAX: Duration = Duration::from_secs(600);
 
 pub(super) fn add(routes: Routes) -> Routes {
     let door = Door::Key(Role::Viewer, Some(Scope::Shop));
@@ -35,7 +38,7 @@ pub(super) fn add(routes: Routes) -> Routes {
         .at(door, routes!(show_overview))
         .at(door, routes!(show_history))
         .at(door, routes!(show_products))
-        .at(door, routes!(show_quality))
+        .limited(door, Limits { time: Some(QUALITY_TIME_MAX), ..Limits::USUAL }, routes!(show_quality))
 }
 
 /// A number that JSON can hold.
@@ -123,7 +126,7 @@ impl MeasureWire {
 pub(crate) struct OverviewAnswer {
     /// The shop's name; may be empty.
     shop: String,
-    /// The currency of money (ISO 4217); empty where the settings name none.
+    /// The currency of money (ISO 4217), by the settings or else by the sales; empty where neither names one.
     currency: String,
     /// The last day of the shop's sales.
     as_of: String,
@@ -141,10 +144,9 @@ pub(crate) struct OverviewAnswer {
 
 fn overview_of(run: &Run, shop: &Shop, asked: &OverviewParams) -> Result<Vec<u8>> {
     let told = overview::overview(run, shop, asked.days, asked.horizon)?;
-    let settings = &shop.settings().shop;
     json(&OverviewAnswer {
-        shop: settings.name.clone(),
-        currency: settings.currency.clone(),
+        shop: shop.settings().shop.name.clone(),
+        currency: figures::currency(shop)?,
         as_of: Freq::DAILY.format(told.as_of),
         first: Freq::DAILY.format(told.first),
         days: asked.days,
@@ -207,7 +209,7 @@ pub(crate) struct HistoryAnswer {
     by: PartParam,
     /// The product, category or store.
     id: Option<String>,
-    /// The currency of money (ISO 4217); empty where the settings name none.
+    /// The currency of money (ISO 4217), by the settings or else by the sales; empty where neither names one.
     currency: String,
     /// The first day.
     first: String,
@@ -247,7 +249,7 @@ fn history_of(run: &Run, shop: &Shop, asked: &HistoryParams) -> Result<Vec<u8>> 
     json(&HistoryAnswer {
         by: asked.by,
         id,
-        currency: shop.settings().shop.currency.clone(),
+        currency: figures::currency(shop)?,
         first: Freq::DAILY.format(days.first),
         as_of: Freq::DAILY.format(days.first + (days.units.len() as i64 - 1) * DAY),
         units: days.units,

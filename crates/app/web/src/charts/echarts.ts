@@ -42,7 +42,7 @@ export function option(d: Drawn): EChartsCoreOption {
     }
     const type = line.style === 'dashed' ? [6, 4] : line.style === 'dotted' ? [2, 3] : 'solid'
     series.push({
-      type: 'line', name: line.name, data: line.values, symbol: line.values.filter((v) => v !== null).length === 1 ? 'circle' : 'none', symbolSize: 6, connectNulls: false, step: line.style === 'steps' ? 'end' : false,
+      type: 'line', name: line.name, data: line.values, symbol: line.values.filter((v) => v !== null).length === 1 ? 'circle' : 'none', symbolSize: 6, connectNulls: !!line.connect, step: line.style === 'steps' ? 'end' : false,
       lineStyle: { color: ink, width: line.style === 'faint' ? 1.3 : 2, type, opacity: line.style === 'faint' ? 0.75 : 1 },
       itemStyle: { color: ink }, emphasis: { disabled: true }, z: line.style === 'faint' ? 2 : 3, ...extra,
     })

@@ -4,6 +4,8 @@ export interface Line {
   values: (number | null)[]
   /** The name of a colour of `styles.css`. */
   colour: string
+  /** Whether days without a value are bridged, as for prices, which hold until the next. */
+  connect?: boolean
   style?: 'solid' | 'dashed' | 'dotted' | 'faint' | 'bars' | 'steps'
 }
 
