@@ -1449,7 +1449,7 @@ export interface components {
             by: components["schemas"]["PartParam"];
             /** @description The product, category or store. */
             id?: string | null;
-            /** @description The currency of money (ISO 4217); empty where the settings name none. */
+            /** @description The currency of money (ISO 4217), by the settings or else by the sales; empty where neither names one. */
             currency: string;
             /** @description The first day. */
             first: string;
@@ -2147,7 +2147,7 @@ export interface components {
         OverviewAnswer: {
             /** @description The shop's name; may be empty. */
             shop: string;
-            /** @description The currency of money (ISO 4217); empty where the settings name none. */
+            /** @description The currency of money (ISO 4217), by the settings or else by the sales; empty where neither names one. */
             currency: string;
             /** @description The last day of the shop's sales. */
             as_of: string;
