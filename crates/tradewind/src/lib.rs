@@ -41,6 +41,7 @@ pub mod learning;
 mod model_folder;
 pub mod operations;
 pub mod overrides;
+pub mod overview;
 pub mod pipelines;
 pub mod recommending;
 pub mod serving;

@@ -8,6 +8,7 @@
 pub mod clean;
 pub mod error;
 pub mod features;
+pub mod figures;
 pub mod files;
 mod overrides;
 pub mod panel;

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tradewind::event_log::ShopClock;
 use tradewind::ingest::event_log::EventLog;
-use tradewind::serving::{Loaded, Serving};
-use tradewind::{ErrorKind, Run};
+use tradewind::serving::{Identity, Kind, Loaded, Serving, data_fingerprint};
+use tradewind::{ErrorKind, Run, Shop};
 
 /// Bytes of serialised answers kept.
 const CACHE_BYTES: usize = 64 << 20;
@@ -41,6 +41,8 @@ pub(crate) struct Domain {
     pub(crate) log: Option<Arc<dyn EventLog>>,
     /// The clock on the shop's wall.
     pub(crate) clock: ShopClock,
+    /// The shop whose data are told; none in tests without one.
+    shop: Option<Shop>,
     cache: AnswerCache,
     shadows: mpsc::Sender<Shadow>,
     turns: Arc<Semaphore>,
@@ -71,12 +73,28 @@ impl Domain {
             serving: Arc::default(),
             log,
             clock,
+            shop: None,
             cache: AnswerCache::new(CACHE_BYTES),
             shadows,
             turns: Arc::new(Semaphore::new(threads)),
             waiting: AtomicUsize::new(0),
             waiting_max: threads * WAITING_FACTOR,
         }
+    }
+
+    /// The same with the shop whose data are told.
+    pub(crate) fn with_shop(self, shop: Shop) -> Self {
+        Self { shop: Some(shop), ..self }
+    }
+
+    /// The shop whose data are told.
+    ///
+    /// # Errors
+    /// A server without one.
+    pub(crate) fn shop(&self) -> Result<Shop, Problem> {
+        self.shop.clone().ok_or_else(|| {
+            Problem::new(ErrorKind::Unavailable, "this server has no shop").hint("serve a shop's folder")
+        })
     }
 
     /// The version that answers, and those that are asked in its shadow.
@@ -141,6 +159,35 @@ impl Domain {
         };
         self.shadow(route, shadows, make);
         Ok(respond(&asked.known, &version, &cached))
+    }
+
+    /// An answer of the shop's data: from those kept while the data and the settings that matter are the same, or made
+    /// now and kept.
+    ///
+    /// # Errors
+    /// As `make`; too much that waits already; a server without a shop.
+    pub(crate) async fn of_shop(
+        &self,
+        asked: &OfShop<'_>,
+        make: impl FnOnce(&Run, &Shop) -> tradewind::Result<Vec<u8>> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let shop = self.shop()?;
+        let state = shop.clone();
+        let artifact_hash = self.work(move |_| data_fingerprint(&state, Kind::Trends)).await?;
+        let key = Key::of(
+            &Identity { model: "shop".to_owned(), version: 0, artifact_hash },
+            asked.path,
+            asked.query,
+        );
+        let cached = match self.cache.get(key) {
+            Some(cached) => cached,
+            None => {
+                let cached = Cached::new(self.work(move |run| make(run, &shop)).await?);
+                self.cache.put(key, cached.clone());
+                cached
+            }
+        };
+        Ok(told(asked.headers, &cached))
     }
 
     /// Asks versions in the shadow of an answer; what they say is noted and thrown away.
@@ -237,14 +284,36 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
+/// A question about the shop's data.
+pub(crate) struct OfShop<'a> {
+    path: &'a str,
+    query: &'a str,
+    headers: &'a HeaderMap,
+}
+
+impl<'a> OfShop<'a> {
+    /// The question of a request.
+    pub(crate) fn new(uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        Self { path: uri.path(), query: uri.query().unwrap_or_default(), headers }
+    }
+}
+
 /// The header with the version that answered.
 pub(crate) fn model_header(version: &Loaded) -> (HeaderName, HeaderValue) {
     let text = version.identity.to_string();
     (MODEL, HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unnamed")))
 }
 
-/// A kept answer as a response, or 304 for who has it already.
+/// A kept answer of a version as a response.
 fn respond(headers: &HeaderMap, version: &Loaded, cached: &Cached) -> Response {
+    let mut response = told(headers, cached);
+    let (name, value) = model_header(version);
+    response.headers_mut().insert(name, value);
+    response
+}
+
+/// A kept answer as a response, or 304 for who has it already.
+fn told(headers: &HeaderMap, cached: &Cached) -> Response {
     let known = headers.contains_key(header::IF_NONE_MATCH)
         && matches(headers, cached.etag.to_str().unwrap_or_default());
     let mut response = match known {
@@ -259,8 +328,6 @@ fn respond(headers: &HeaderMap, version: &Loaded, cached: &Cached) -> Response {
     // Whoever keeps it asks again each time: another version may answer by then.
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     out.insert(header::VARY, HeaderValue::from_static("authorization, x-api-key, accept-encoding"));
-    let (name, value) = model_header(version);
-    out.insert(name, value);
     response
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! socket (listen) ─→ id, log, headers (layers) ─→ panics, compression ─→ room, key, role, rate, time (door) ─→ handler (routes)
+//!                                                                       └→ files of the dashboard (dashboard): no key, no data
 //! ```
 //!
 //! A new route: a handler with `#[utoipa::path]` in a file of `routes`, read by `extract`, answered by a value or a
@@ -10,6 +11,7 @@
 
 mod answer;
 mod collect;
+mod dashboard;
 mod domain;
 mod door;
 mod extract;
@@ -37,7 +39,6 @@ use axum::routing::get;
 use domain::Domain;
 use follow::Follower;
 use identity::Identity;
-use problem::{Http, Problem};
 use state::Server;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ pub(crate) fn run(
         let sagemaker = settings.sagemaker;
         let openapi = openapi_text(sagemaker)?;
         let log = tradewind::event_log::open(shop).await?;
-        let domain = Arc::new(Domain::new(Some(log.clone()), ShopClock::of(shop)?));
+        let domain = Arc::new(Domain::new(Some(log.clone()), ShopClock::of(shop)?).with_shop(shop.clone()));
         let traffic = Traffic::open(database);
         let server = Server::new(
             settings,
@@ -211,15 +212,11 @@ fn order_extensions(value: &mut serde_json::Value) {
 fn router(server: &Server, routes: Routes) -> Router {
     routes
         .router(server)
-        .fallback(no_route)
+        .fallback(dashboard::answer)
         .layer(CompressionLayer::new().gzip(true).zstd(true))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(server.clone(), layers::outermost))
         .with_state(server.clone())
-}
-
-async fn no_route() -> Problem {
-    Problem::http(Http::NotFound, "there is no such route").hint("GET /v1/openapi.json lists the routes")
 }
 
 fn metrics_router(server: &Server) -> Router {

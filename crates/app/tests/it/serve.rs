@@ -7,6 +7,7 @@ mod end;
 mod identity;
 mod manners;
 mod raw;
+mod shop;
 
 use super::{command, ok};
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -17,6 +18,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tradewind::Run;
+use tradewind::demo::{self, DemoSettings};
 
 /// A shop without data.
 struct ServedShop {
@@ -29,6 +32,14 @@ impl ServedShop {
         let dir = tempfile::tempdir().unwrap();
         ok(dir.path(), &["init", "shop"]);
         std::fs::write(dir.path().join("shop/tradewind.toml"), settings).unwrap();
+        Self { dir, secrets: Vec::new() }
+    }
+
+    /// The simulated shop, with few products and without models.
+    fn simulated() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = DemoSettings { n_products: 12, days: 430, ..DemoSettings::default() };
+        demo::make(&Run::new(5), &dir.path().join("shop"), &settings).unwrap();
         Self { dir, secrets: Vec::new() }
     }
 

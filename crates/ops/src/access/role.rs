@@ -94,6 +94,8 @@ scopes! {
     Events = "events",
     /// Features.
     Features = "features",
+    /// What the shop's data say: figures, histories, the catalogue, their quality.
+    Shop = "shop",
     /// Models, versions, aliases, traffic.
     Models = "models",
     /// Jobs and pipelines.

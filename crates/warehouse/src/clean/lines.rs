@@ -120,6 +120,19 @@ pub(crate) fn clean_sales(
     from: Option<i64>,
     to: Option<i64>,
 ) -> Result<CleanSales> {
+    clean_sales_where(run, snapshot, settings, from, to, "true")
+}
+
+/// As [`clean_sales`], of the lines for which a condition holds. It must keep the lines of a product together: a return
+/// is set against the sale that it undoes.
+pub(crate) fn clean_sales_where(
+    run: &Run,
+    snapshot: &Snapshot,
+    settings: &CleanSettings,
+    from: Option<i64>,
+    to: Option<i64>,
+    condition: &str,
+) -> Result<CleanSales> {
     settings.check()?;
     let mut all_days: BTreeMap<i64, u64> = BTreeMap::new();
     stream(run, snapshot, "SELECT ds FROM sales", |batch| {
@@ -148,15 +161,17 @@ pub(crate) fn clean_sales(
     work.report.outside = work.report.rows - days.values().sum::<u64>();
 
     if settings.returns == Returns::Net {
-        let reversed = "SELECT product_id, customer_id FROM sales WHERE customer_id IS NOT NULL AND (quantity < 0 OR \
-                        lower(status) IN ('returned', 'cancelled', 'canceled'))";
-        stream(run, snapshot, reversed, |batch| work.note_return_keys(batch))?;
+        let reversed = format!(
+            "SELECT product_id, customer_id FROM sales WHERE customer_id IS NOT NULL AND (quantity < 0 OR \
+             lower(status) IN ('returned', 'cancelled', 'canceled')) AND ({condition})"
+        );
+        stream(run, snapshot, &reversed, |batch| work.note_return_keys(batch))?;
     }
     run.progress().begin("clean", days.values().sum());
     for (first, last) in pieces(&days) {
         let sql = format!(
             "SELECT product_id, ds, quantity, unit_price, revenue, discount, currency, unit, order_id, status, \
-             customer_id, store_id, region FROM sales WHERE ds >= {} AND ds < {}",
+             customer_id, store_id, region FROM sales WHERE ds >= {} AND ds < {} AND ({condition})",
             instant(first),
             instant(last + 1)
         );

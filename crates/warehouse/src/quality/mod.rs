@@ -21,6 +21,7 @@ use tradewind_core::Run;
 
 pub use imports::ImportProfile;
 pub use profile::{ColumnProfile, TableProfile};
+pub(crate) use sales::SOLD;
 pub use words::Bilingual;
 
 /// How bad a finding is.

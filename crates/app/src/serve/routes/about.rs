@@ -104,7 +104,7 @@ async fn docs(State(server): State<Server>) -> Response {
 const DOCS: &str = include_str!("../docs.html");
 
 /// A word that nobody can know beforehand, so that only this page's own script runs in it.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}{:016x}", RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8))
 }

@@ -10,16 +10,18 @@ mod jobs;
 mod keys;
 pub(super) mod learn;
 mod models;
+mod overrides;
 mod prices;
 mod probes;
 mod recommendations;
 mod rows;
 mod sagemaker;
+mod shop;
 mod traffic;
 mod trends;
 mod wire;
 
-pub(crate) use about::exposition;
+pub(crate) use about::{exposition, nonce};
 
 use super::table::Routes;
 use tradewind::Error;
@@ -33,8 +35,10 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = models::add(routes);
     routes = traffic::add(routes);
     routes = jobs::add(routes);
+    routes = shop::add(routes);
     routes = trends::add(routes);
     routes = forecasts::add(routes);
+    routes = overrides::add(routes);
     routes = prices::add(routes);
     routes = recommendations::add(routes);
     routes = learn::add(routes);
