@@ -247,6 +247,8 @@ fn expected(run: &Run, all: &[Days], first: Stamp, horizon: usize) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
     use super::*;
     use crate::demo::{self, DemoSettings};
 

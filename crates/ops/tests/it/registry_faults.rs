@@ -359,7 +359,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_database_loses_no_acknowledged_version() {
-    let Some(disk) = SmallDisk::mount("400k") else { return };
+    let Some(disk) = SmallDisk::mount("800k") else { return };
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/ops.db", disk.0.path().display());
     let registry = open(&url, dir.path(), Clock::system()).await;
