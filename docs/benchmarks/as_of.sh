@@ -4,14 +4,16 @@
 # included, on the same files for the latest value; both must answer the same. Then the online store of the same rows:
 # seconds to materialise, microseconds a read.
 #   docs/benchmarks/as_of.sh [ROWS [LABELS [PRODUCTS]]]
-# MEMORY_MIB (default 1024) is storage.memory_mib. Needs a Python with polars (PYTHON, default python3).
+# MEMORY_MIB (default 1024) is storage.memory_mib. BENCH names a built program, else it is built. Needs a Python with polars (PYTHON, default python3).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 ROWS=${1:-10000000} LABELS=${2:-1000000} PRODUCTS=${3:-100000} OUT=$(mktemp -d)
 export OUT POLARS_MAX_THREADS=2
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-warehouse --example as_of_bench
-BENCH=${CARGO_TARGET_DIR:-target}/release/examples/as_of_bench
+if [ -z "${BENCH:-}" ]; then
+  cargo build --release --locked --quiet --package tradewind-warehouse --example as_of_bench
+  BENCH=${CARGO_TARGET_DIR:-target}/release/examples/as_of_bench
+fi
 "$BENCH" make "$OUT" "$ROWS" "$LABELS" "$PRODUCTS"
 printf '[run]\nthreads = 2\n[storage]\nmemory_mib = %s\n' "${MEMORY_MIB:-1024}" > "$OUT/shop/tradewind.toml"
 echo "load before: $(cut -d' ' -f1-3 /proc/loadavg)"

@@ -506,7 +506,8 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        patch?: never;
+        /** Write notes and tags to a version; the version itself never changes. */
+        patch: operations["patch_v1_models_model_versions_version"];
         trace?: never;
     };
     "/v1/models/{model}/versions/{version}/archive": {
@@ -834,6 +835,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The splits of all routes that have one. */
+        get: operations["get_v1_traffic"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traffic/{route}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The split of a route. */
+        get: operations["get_v1_traffic_route"];
+        /** Set the split of a route. As few users as can be change their arm. */
+        put: operations["put_v1_traffic_route"];
+        post?: never;
+        /** Take the split of a route away: its champion answers everybody again. */
+        delete: operations["delete_v1_traffic_route"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traffic/{route}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who split the route how, when and why. */
+        get: operations["get_v1_traffic_route_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traffic/{route}/ramp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give an arm a larger or smaller share. */
+        post: operations["post_v1_traffic_route_ramp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traffic/{route}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put an earlier split back. */
+        post: operations["post_v1_traffic_route_rollback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/trends": {
         parameters: {
             query?: never;
@@ -1042,6 +1130,17 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What is written to a version; what is left out stays. */
+        Annotation: {
+            /** @description The notes, in place of those before. */
+            notes?: string | null;
+            /** @description Tags beside those before. */
+            tags?: {
+                [key: string]: string;
+            };
+            /** @description Names of tags to take away. */
+            untag?: string[];
+        };
         /** @description Where the chain is broken. */
         AuditBreak: {
             /**
@@ -1606,6 +1705,15 @@ export interface components {
             /** @description A name of the order: asked for twice, there is one run. */
             once?: string;
         };
+        /** @description An event of the stream. */
+        JobEvent: {
+            /** @description Its number, for `Last-Event-ID`. */
+            id: string;
+            /** @description `change`. */
+            event: string;
+            /** @description The change, as JSON text. */
+            data: string;
+        };
         /** @description A page of runs. */
         JobPage: {
             /** @description Newest first. */
@@ -1654,7 +1762,7 @@ export interface components {
             /** @description Why it failed. */
             error?: string | null;
             /** @description Its small result. */
-            data: Record<string, never>;
+            data?: Record<string, never> | null;
             /**
              * Format: date-time
              * @description When its newest attempt began.
@@ -2366,6 +2474,23 @@ export interface components {
             /** @description Every import, oldest first. */
             imports: components["schemas"]["ImportWire"][];
         };
+        /** @description Which share an arm is to have. */
+        Ramp: {
+            /** @description The arm. */
+            arm: string;
+            /**
+             * Format: double
+             * @description Its new share in percent; the other arms share the rest as they share it now.
+             */
+            percent: number;
+            /**
+             * Format: int64
+             * @description The revision that must stand now.
+             */
+            expect?: number | null;
+            /** @description Why. */
+            reason: string;
+        };
         /** @description Whether something is ready. */
         Ready: {
             ready: boolean;
@@ -2530,6 +2655,73 @@ export interface components {
             /** @description Extensions of the protocol. */
             extensions: string[];
         };
+        /** @description What a split shall be. */
+        SplitAsked: {
+            /** @description Who answers. */
+            arms: components["schemas"]["TrafficArm"][];
+            /** @description Who is asked as well; what they say is measured and thrown away. */
+            shadows?: components["schemas"]["TrafficArm"][];
+            /** @description What the hash of users is keyed by; left out: as it is. Another one deals all users anew. */
+            salt?: string | null;
+            /**
+             * Format: int64
+             * @description The revision that must stand now, 0 for a route that never had a split: otherwise nothing changes.
+             */
+            expect?: number | null;
+            /** @description Why. */
+            reason: string;
+            /** @description Who approved it or under which ticket. */
+            approval?: string;
+        };
+        /** @description A page of a route's history. */
+        SplitHistory: {
+            /** @description The last change first. */
+            changes: components["schemas"]["SplitMoved"][];
+            /** @description What to give as `after` for the next page; absent at the end. */
+            next?: string | null;
+        };
+        /** @description A line of a route's history. */
+        SplitMoved: {
+            /**
+             * Format: int64
+             * @description Its place in the history.
+             */
+            revision: number;
+            split?: components["schemas"]["TrafficSplit"] | null;
+            /** @description Who changed it. */
+            actor: string;
+            /** @description In which role. */
+            role: string;
+            /** @description Who approved it. */
+            approval: string;
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+        };
+        /** @description Which split is to come back. */
+        SplitRollBack: {
+            /**
+             * Format: int64
+             * @description The revision whose split comes back, with the same users in the same arms.
+             */
+            revision: number;
+            /**
+             * Format: int64
+             * @description The revision that must stand now.
+             */
+            expect?: number | null;
+            /** @description Why. */
+            reason: string;
+        };
+        /** @description The splits of all routes that have one. */
+        Splits: {
+            /** @description By route. */
+            splits: components["schemas"]["TrafficSplit"][];
+        };
         /** @description Where a series begins. */
         StartWire: number | string;
         /** @description One step ahead. */
@@ -2604,6 +2796,39 @@ export interface components {
         };
         /** @description When something happened. */
         TimeWire: number | string;
+        /** @description A version that answers a share of the users. */
+        TrafficArm: {
+            /**
+             * @description Its name in this split, by which it keeps its users when its share or version changes.
+             * @example canary
+             */
+            name: string;
+            /**
+             * @description The version, as `trends@7`, `trends@champion` or `trends@latest`.
+             * @example trends@7
+             */
+            version: string;
+            /**
+             * Format: double
+             * @description Its share of the users in percent, to a hundredth; the shares of all arms sum to 100.
+             * @example 5
+             */
+            percent: number;
+        };
+        /** @description The split of a route. */
+        TrafficSplit: {
+            /** @description The route, as `trends` or `learn/churn`. */
+            route: string;
+            /**
+             * Format: int64
+             * @description Its revision: 1, 2, … without holes.
+             */
+            revision: number;
+            /** @description Who answers. */
+            arms: components["schemas"]["TrafficArm"][];
+            /** @description Who is asked as well. */
+            shadows: components["schemas"]["TrafficArm"][];
+        };
         /** @description One trend. */
         TrendAnswer: {
             /** @description Which version answered. */
@@ -2981,7 +3206,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description What went wrong */
@@ -3278,7 +3503,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["JobEvent"];
                 };
             };
             /** @description What went wrong */
@@ -3912,6 +4137,44 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description The version */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_v1_models_model_versions_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The model's name */
+                model: string;
+                /** @description A number, an alias or `latest` */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Annotation"];
+            };
+        };
         responses: {
             /** @description The version */
             200: {
@@ -4869,6 +5132,247 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecommendationsAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_traffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The splits, by route */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Splits"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_traffic_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The route, as `trends` or `learn%2Fchurn` */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The split */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficSplit"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_v1_traffic_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The route, as `trends` or `learn%2Fchurn` */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SplitAsked"];
+            };
+        };
+        responses: {
+            /** @description The split as it stands now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficSplit"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_traffic_route: {
+        parameters: {
+            query: {
+                /** @description Why. */
+                reason: string;
+                /** @description The revision that must stand now. */
+                expect?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is no split any longer */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_traffic_route_history: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description Lines of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the history */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SplitHistory"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_traffic_route_ramp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Ramp"];
+            };
+        };
+        responses: {
+            /** @description The split as it stands now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficSplit"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_traffic_route_rollback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SplitRollBack"];
+            };
+        };
+        responses: {
+            /** @description The split as it stands now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrafficSplit"];
                 };
             };
             /** @description What went wrong */
