@@ -32,6 +32,7 @@ pub mod demo;
 mod error;
 pub mod event_log;
 mod events;
+pub mod experiments;
 pub mod files;
 pub mod forecasts;
 pub mod hierarchies;

@@ -10,6 +10,7 @@
 //! description, the test of every role) follows from that line.
 
 mod answer;
+mod assignments;
 mod collect;
 mod dashboard;
 mod domain;

@@ -1,5 +1,6 @@
 //! What every handler is given: the shop's settings, keys, readiness, rates.
 
+use super::assignments::Assignments;
 use super::domain::Domain;
 use super::identity::Identity;
 use super::rates::Rates;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tradewind::ops::access::Access;
+use tradewind::ops::experiment::Experiments;
 use tradewind::ops::jobs::Jobs;
 use tradewind::ops::registry::Registry;
 use tradewind::ops::traffic::Traffic;
@@ -31,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) jobs: Jobs,
     pub(crate) traffic: Traffic,
+    /// Experiments, and who is in which arm.
+    pub(crate) assignments: Assignments,
     pub(crate) metrics: PrometheusHandle,
     /// Places for requests worked on at the same time.
     pub(crate) places: Semaphore,
@@ -67,6 +71,7 @@ impl Server {
             places: Semaphore::new(settings.requests_at_once_max),
             rates: Rates::new(settings.rate_per_second.into(), settings.rate_burst.into()),
             refusals: Rates::new(0.1, 5.0),
+            assignments: Assignments::new(Experiments::open(access.database().clone())),
             settings,
             access,
             identity,

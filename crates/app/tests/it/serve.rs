@@ -4,6 +4,7 @@
 mod answers;
 mod doors;
 mod end;
+mod experiments;
 mod identity;
 mod manners;
 mod raw;

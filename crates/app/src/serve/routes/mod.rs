@@ -4,6 +4,7 @@ mod about;
 mod audit;
 pub(super) mod cache;
 mod events;
+mod experiments;
 mod forecasts;
 mod inference_v2;
 mod jobs;
@@ -34,6 +35,7 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = about::add(routes);
     routes = models::add(routes);
     routes = traffic::add(routes);
+    routes = experiments::add(routes);
     routes = jobs::add(routes);
     routes = shop::add(routes);
     routes = trends::add(routes);

@@ -143,6 +143,178 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The experiments, by name. */
+        get: operations["get_v1_experiments"];
+        put?: never;
+        /** Plan an experiment; nobody is in it yet. */
+        post: operations["post_v1_experiments"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which arms a user is in. The exposure is noted, so ask when the user is shown the difference, not before. */
+        post: operations["post_v1_experiments_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The metrics that experiments can have. */
+        get: operations["get_v1_experiments_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One experiment. */
+        get: operations["get_v1_experiments_experiment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Settle what became of a stopped experiment. */
+        post: operations["post_v1_experiments_experiment_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done to an experiment, by whom and why. */
+        get: operations["get_v1_experiments_experiment_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/looks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The readings of an experiment. */
+        get: operations["get_v1_experiments_experiment_looks"];
+        put?: never;
+        /** Read an experiment now: count what its users did, keep the reading, stop where a guard is broken. */
+        post: operations["post_v1_experiments_experiment_looks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/ramp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give an experiment a larger or smaller share of its layer; who is in stays while it grows. */
+        post: operations["post_v1_experiments_experiment_ramp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deal users to the arms from now on. */
+        post: operations["post_v1_experiments_experiment_start"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{experiment}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deal nobody to an experiment any more. */
+        post: operations["post_v1_experiments_experiment_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/forecasts": {
         parameters: {
             query?: never;
@@ -1141,6 +1313,25 @@ export interface components {
             /** @description Names of tags to take away. */
             untag?: string[];
         };
+        /** @description Who is to be shown something. */
+        AssignAsked: {
+            /** @description The user, under the name that the events have. */
+            user_id: string;
+        };
+        /** @description A user's arm. */
+        AssignedArm: {
+            /** @description The experiment. */
+            experiment: string;
+            /** @description The arm. */
+            arm: string;
+            /** @description The arm's settings. */
+            settings?: Record<string, never> | null;
+        };
+        /** @description A user's arms. */
+        AssignedArms: {
+            /** @description One for each experiment that the user is in. */
+            arms: components["schemas"]["AssignedArm"][];
+        };
         /** @description Where the chain is broken. */
         AuditBreak: {
             /**
@@ -1384,6 +1575,242 @@ export interface components {
              * @description The upper end.
              */
             upper: number;
+        };
+        /** @description A way that is tried. */
+        ExperimentArm: {
+            /**
+             * @description Its name.
+             * @example short_form
+             */
+            name: string;
+            /**
+             * Format: double
+             * @description Its share of the experiment's users in percent, to a hundredth; all sum to 100.
+             * @example 50
+             */
+            percent: number;
+            /** @description Settings for whoever shows it, told with each assignment. */
+            settings?: Record<string, never> | null;
+        };
+        /** @description An experiment as it is planned. */
+        ExperimentAsked: {
+            /**
+             * @description Its name.
+             * @example checkout
+             */
+            name: string;
+            /** @description What is believed and why. */
+            hypothesis?: string;
+            /**
+             * @description The layer: a user is in one experiment of a layer at most, and in those of different layers independently.
+             * @default main
+             */
+            layer: string;
+            /**
+             * Format: double
+             * @description The share of the layer's users in percent.
+             * @default 100
+             */
+            percent: number;
+            /** @description The arms; the first is the control. */
+            arms: components["schemas"]["ExperimentArm"][];
+            /** @description What is measured; one or more are primary. */
+            metrics: components["schemas"]["ExperimentMetric"][];
+            judged: ("fixed" | "sequential") & Record<string, never>;
+            /**
+             * Format: int64
+             * @description Users that are planned: of each arm where it is judged once, in all where it is judged at any time.
+             * @example 10000
+             */
+            users: number;
+            /**
+             * Format: double
+             * @description The chance of a false alarm over all arms and primary metrics.
+             * @default 0.05
+             */
+            alpha: number;
+            /** @description Why now. */
+            reason: string;
+        };
+        /** @description What became of an experiment. */
+        ExperimentDecision: {
+            /** @description The arm that is taken; left out: none. */
+            arm?: string | null;
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The revision that must stand now.
+             */
+            expect?: number | null;
+        };
+        /** @description A page of an experiment's life. */
+        ExperimentHistory: {
+            /** @description The last first. */
+            steps: components["schemas"]["ExperimentStep"][];
+            /** @description What to give as `after` for the next page; absent at the end. */
+            next?: string | null;
+        };
+        /** @description A reading of an experiment. */
+        ExperimentLook: {
+            /**
+             * Format: int64
+             * @description Its place: 1, 2, …
+             */
+            look: number;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Users seen in more than one arm; they count in none.
+             */
+            crossed: number;
+            /**
+             * @description The figures, raw and adjusted by the time before, with intervals and p-values; the check of the arms' shares; what
+             *     to do.
+             */
+            reading: Record<string, never>;
+            /** @description The same in plain English. */
+            en: string[];
+            /** @description The same in plain Chinese. */
+            zh: string[];
+        };
+        /** @description A page of readings. */
+        ExperimentLooks: {
+            /** @description The last first. */
+            looks: components["schemas"]["ExperimentLook"][];
+            /** @description What to give as `after` for the next page; absent at the end. */
+            next?: string | null;
+        };
+        /** @description Something that is measured. */
+        ExperimentMetric: {
+            /**
+             * @description One of `GET /v1/experiments/metrics`.
+             * @example conversion
+             */
+            name: string;
+            /** @description What it is for. */
+            purpose: components["schemas"]["PurposeWord"];
+            /**
+             * Format: double
+             * @description For guards: how much worse, in percent of the control's figure, is borne.
+             */
+            margin_percent?: number;
+            /**
+             * Format: double
+             * @description Values of a user above this count as this.
+             */
+            cap?: number | null;
+        };
+        /** @description A page of experiments. */
+        ExperimentPage: {
+            /** @description By name. */
+            experiments: components["schemas"]["ExperimentTold"][];
+            /** @description What to give as `after` for the next page; absent at the end. */
+            next?: string | null;
+        };
+        /** @description Which share of the layer an experiment is to have. */
+        ExperimentRamp: {
+            /**
+             * Format: double
+             * @description The share of the layer's users in percent.
+             */
+            percent: number;
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The revision that must stand now.
+             */
+            expect?: number | null;
+        };
+        /** @description Why an experiment is changed. */
+        ExperimentReason: {
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The revision that must stand now.
+             */
+            expect?: number | null;
+        };
+        /** @description A step of an experiment's life. */
+        ExperimentStep: {
+            /**
+             * Format: int64
+             * @description Its place: 1, 2, … without holes.
+             */
+            revision: number;
+            /** @description `draft`, `revise`, `start`, `ramp`, `weigh`, `stop` or `decide`. */
+            step: string;
+            /** @description What came of it. */
+            detail: unknown;
+            /** @description Who. */
+            actor: string;
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+        };
+        /** @description An experiment. */
+        ExperimentTold: {
+            /** @description Its name. */
+            name: string;
+            /** @description `draft`, `running`, `stopped` or `decided`. */
+            state: string;
+            /**
+             * Format: int64
+             * @description How often it was changed.
+             */
+            revision: number;
+            /**
+             * Format: int64
+             * @description How often it was read.
+             */
+            looks: number;
+            /** @description What is believed and why. */
+            hypothesis: string;
+            /** @description The layer. */
+            layer: string;
+            /**
+             * Format: double
+             * @description The share of the layer's users in percent.
+             */
+            percent: number;
+            /** @description The arms; the first is the control. */
+            arms: components["schemas"]["ExperimentArm"][];
+            /** @description What is measured. */
+            metrics: components["schemas"]["ExperimentMetric"][];
+            /** @description `fixed`, `sequential` or `bandit`. */
+            judged: string;
+            /**
+             * Format: int64
+             * @description Users that are planned; none for a bandit.
+             */
+            users?: number | null;
+            /** @description The arm that was taken, once it is decided for one. */
+            decision?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was drafted.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was started.
+             */
+            started_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was stopped.
+             */
+            stopped_at?: string | null;
         };
         /** @description One field at fault. */
         FieldFault: {
@@ -1969,6 +2396,17 @@ export interface components {
              */
             change?: number | null;
         };
+        /** @description What can be measured. */
+        MetricTold: {
+            /** @description Its name. */
+            name: string;
+            /** @description `conversion`, `mean`, `ratio` or `rating`: how it is tested. */
+            kind: string;
+            /** @description What it is, in English. */
+            en: string;
+            /** @description What it is, in Chinese. */
+            zh: string;
+        };
         /** @description How the list is mixed. */
         MixBody: {
             /**
@@ -2465,6 +2903,11 @@ export interface components {
              */
             expect?: number | null;
         };
+        /**
+         * @description What a metric is for.
+         * @enum {string}
+         */
+        PurposeWord: "primary" | "secondary" | "guard";
         /** @description Whether the data are clean. */
         QualityAnswer: {
             /** @description What is strange, worst first. */
@@ -3207,6 +3650,419 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_experiments: {
+        parameters: {
+            query?: {
+                /** @description Only of this state: `draft`, `running`, `stopped` or `decided`. */
+                state?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description Entries of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of experiments */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentAsked"];
+            };
+        };
+        responses: {
+            /** @description The draft */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_assign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignAsked"];
+            };
+        };
+        responses: {
+            /** @description The user's arms */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AssignedArms"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_experiments_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every metric */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricTold"][];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_experiments_experiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The experiment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_experiment_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentDecision"];
+            };
+        };
+        responses: {
+            /** @description The experiment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_experiments_experiment_history: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description Entries of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of its life */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentHistory"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_experiments_experiment_looks: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description Entries of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of readings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentLooks"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_experiment_looks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The reading */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentLook"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_experiment_ramp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentRamp"];
+            };
+        };
+        responses: {
+            /** @description The experiment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_experiment_start: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentReason"];
+            };
+        };
+        responses: {
+            /** @description The experiment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_experiments_experiment_stop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The experiment's name */
+                experiment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentReason"];
+            };
+        };
+        responses: {
+            /** @description The experiment */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTold"];
                 };
             };
             /** @description What went wrong */
