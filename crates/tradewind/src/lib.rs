@@ -40,6 +40,7 @@ pub mod import;
 pub mod large;
 pub mod learning;
 mod model_folder;
+pub mod monitoring;
 pub mod operations;
 pub mod overrides;
 pub mod overview;

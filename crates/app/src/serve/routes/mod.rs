@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 pub(super) mod learn;
 mod models;
+mod monitor;
 mod overrides;
 mod prices;
 mod probes;
@@ -36,6 +37,7 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = models::add(routes);
     routes = traffic::add(routes);
     routes = experiments::add(routes);
+    routes = monitor::add(routes);
     routes = jobs::add(routes);
     routes = shop::add(routes);
     routes = trends::add(routes);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 #[test]
 fn the_shops_figures_agree_with_each_other() {
     let mut shop = ServedShop::simulated();
-    let key = shop.key("viewer", &["--scopes", "shop"]);
+    let key = shop.key("viewer", &["--scopes", "shop,monitor"]);
     let other = shop.key("admin", &["--scopes", "trends"]);
     let server = shop.serve();
     let get = |path: &str| json(server.get(path, &key).send().unwrap());
@@ -64,6 +64,20 @@ fn the_shops_figures_agree_with_each_other() {
         problem(server.get(path, &key).send().unwrap(), status, code);
     }
     problem(server.get("/v1/overview", &other).send().unwrap(), 403, "denied");
+
+    // The newest month beside those before: columns the worst first, none of a person and none of names.
+    let drift = get("/v1/monitor/drift?table=sales&days=28&reference_days=150");
+    assert_eq!(drift["until"], told["as_of"]);
+    let columns = drift["columns"].as_array().unwrap();
+    let severity: Vec<f64> = columns.iter().map(|c| c["severity"].as_f64().unwrap()).collect();
+    assert!(columns.len() >= 3 && drift["current_rows"].as_u64().unwrap() > 100, "{drift}");
+    let known: Vec<f64> =
+        columns.iter().zip(&severity).filter(|(c, _)| c["verdict"] != "too_few").map(|(_, s)| *s).collect();
+    assert!(!known.is_empty(), "{drift}");
+    assert!(columns.iter().all(|c| c["column"] != "customer_id" && c["column"] != "product_id"), "{drift}");
+    let refused = server.get("/v1/monitor/drift?table=products", &key).send().unwrap();
+    assert!(refused.status().is_client_error(), "{}", refused.status());
+    problem(server.get("/v1/monitor/drift?days=0", &key).send().unwrap(), 422, "invalid_params");
 }
 
 #[test]

@@ -716,6 +716,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/monitor/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What changed in a table's newest days against those before, by the size of the change and not by its rareness alone. */
+        get: operations["get_v1_monitor_drift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -1488,6 +1505,65 @@ export interface components {
          * @enum {string}
          */
         DirectionParam: "falling" | "steady" | "rising";
+        /** @description What changed in a table. */
+        DriftAnswer: {
+            /** @description The table. */
+            table: string;
+            /** @description The first of the days before. */
+            reference_from: string;
+            /** @description The first of the newest days. */
+            from: string;
+            /** @description The newest row. */
+            until: string;
+            /**
+             * Format: int64
+             * @description Rows of the days before.
+             */
+            reference_rows: number;
+            /**
+             * Format: int64
+             * @description Rows of the newest days.
+             */
+            current_rows: number;
+            /**
+             * Format: double
+             * @description The share of columns, of those on which something can be said, that drifted.
+             */
+            drifted_share: number;
+            /** @description The columns, the worst first. */
+            columns: components["schemas"]["DriftColumn"][];
+            /** @description What is wrong with the data themselves: more missing values, new names, values out of range. */
+            quality: Record<string, never>[];
+        };
+        /** @description What became of a column. */
+        DriftColumn: {
+            /** @description Its name. */
+            column: string;
+            /** @description `number` or `category`. */
+            kind: string;
+            /** @description `too_few` (rows to say), `stable`, `moderate` (worth a look) or `major` (worth a new model). */
+            verdict: string;
+            /** @description The measure that decided: `psi`, `wasserstein`, `cramers_v` and so on. */
+            by?: string | null;
+            /**
+             * Format: double
+             * @description The largest effect over its moderate threshold: 1 and more is drift if chance is no cause.
+             */
+            severity: number;
+            /**
+             * Format: double
+             * @description How likely chance alone does that, corrected for the number of columns; null where it is not known.
+             */
+            p?: number | null;
+            /** @description Every measure with its effect and thresholds. */
+            measures: Record<string, never>[];
+            /** @description The days before in numbers. */
+            reference: Record<string, never>;
+            /** @description The newest days in numbers. */
+            current: Record<string, never>;
+            /** @description Shares of rows in cells, for a picture. */
+            cells: Record<string, never>[];
+        };
         /** @description One cause of a trend. */
         DriverWire: {
             /**
@@ -5107,6 +5183,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_monitor_drift: {
+        parameters: {
+            query?: {
+                /** @description The table: sales, events, prices, stock or another whose rows have a time. */
+                table?: string;
+                /** @description The newest days. */
+                days?: number;
+                /** @description The days before them. */
+                reference_days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The columns, the worst first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftAnswer"];
                 };
             };
             /** @description What went wrong */
