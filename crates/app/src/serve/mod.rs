@@ -11,6 +11,7 @@
 
 mod answer;
 mod assignments;
+mod changes;
 mod collect;
 mod dashboard;
 mod domain;

@@ -3,6 +3,8 @@
 //! `assign` says which arms a user is in and notes the exposure in the event log; events and sales of the same user are
 //! counted from then on. A look reads the figures, keeps the reading, and stops the experiment where a guard is broken.
 
+use super::wire::{PageQuery, hundredths, usual_page};
+use crate::serve::changes::{change, write_down};
 use crate::serve::door::{Caller, Door, Limits};
 use crate::serve::extract::{Body, Path, Query};
 use crate::serve::problem::Problem;
@@ -19,17 +21,14 @@ use tradewind::ErrorKind;
 use tradewind::event_log::ShopEvent;
 use tradewind::experiments::{self, EXPOSURE, METRICS};
 use tradewind::ingest::event_log::Event;
-use tradewind::ops::access::audit::{Entry, Outcome};
 use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::ops::experiment::{
     Arm, Definition, Experiment as Kept, KeptLook, Method, Purpose, State as Stands, Step,
 };
-use tradewind::ops::registry::{Change, Page};
+use tradewind::ops::registry::Page;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-/// Hundredths of a percent in a whole.
-const WHOLE: f64 = 10_000.0;
 /// How long a look may take: it reads the events of all users in the experiment.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(600);
 const USER_BYTES_MAX: usize = 256;
@@ -348,15 +347,6 @@ pub(crate) struct ExperimentLooks {
     next: Option<String>,
 }
 
-fn hundredths(field: &str, percent: f64) -> Result<u32, Problem> {
-    let scaled = percent * 100.0;
-    if (0.0..=WHOLE).contains(&scaled) && (scaled - scaled.round()).abs() < 1e-6 {
-        return Ok(scaled.round() as u32);
-    }
-    let detail = "percent from 0 to 100, to a hundredth";
-    Err(Problem::new(ErrorKind::InvalidParams, format!("`{field}` must be {detail}")).field(field, detail))
-}
-
 fn definition(asked: ExperimentAsked) -> Result<Definition, Problem> {
     let mut arms = Vec::with_capacity(asked.arms.len());
     for (k, arm) in asked.arms.into_iter().enumerate() {
@@ -395,10 +385,6 @@ fn definition(asked: ExperimentAsked) -> Result<Definition, Problem> {
     })
 }
 
-fn change(caller: &Principal, reason: String) -> Change {
-    Change { actor: caller.actor(), role: caller.role.name().to_owned(), approval: String::new(), reason }
-}
-
 /// Writes a change to the audit log and tells the experiment as it stands.
 async fn changed(
     server: &Server,
@@ -408,8 +394,7 @@ async fn changed(
 ) -> Result<Json<ExperimentTold>, Problem> {
     let object = format!("experiment:{}", kept.definition.name);
     let details = json!({ "revision": kept.revision, "state": kept.state.name() });
-    let entry = Entry { actor: &caller.actor(), action, object: &object, outcome: Outcome::Done, details };
-    server.access.record(entry).await?;
+    write_down(server, caller, action, &object, details).await?;
     Ok(Json(ExperimentTold::of(kept)))
 }
 
@@ -425,22 +410,6 @@ struct ListQuery {
     #[serde(default = "usual_page")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// The `next` of the page before.
-    after: Option<String>,
-    /// Entries of a page.
-    #[serde(default = "usual_page")]
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-}
-
-fn usual_page() -> u32 {
-    100
 }
 
 /// The experiments, by name.
@@ -472,7 +441,7 @@ async fn draft(
     Caller(caller): Caller,
     Body(asked): Body<ExperimentAsked>,
 ) -> Result<(StatusCode, Json<ExperimentTold>), Problem> {
-    let change = change(&caller, asked.reason.clone());
+    let change = change(&caller, asked.reason.clone(), String::new());
     let kept = server.assignments.experiments.draft(&definition(asked)?, &change).await?;
     Ok((StatusCode::CREATED, changed(&server, &caller, "experiments.draft", kept).await?))
 }
@@ -610,8 +579,7 @@ async fn history(
     Path(name): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<ExperimentHistory>, Problem> {
-    let page = Page { after: query.after, limit: query.limit };
-    let listed = server.assignments.experiments.history(&name, &page).await?;
+    let listed = server.assignments.experiments.history(&name, &query.into()).await?;
     let steps = listed.items.into_iter().map(ExperimentStep::of).collect();
     Ok(Json(ExperimentHistory { steps, next: listed.next }))
 }
@@ -627,8 +595,7 @@ async fn looks(
     Path(name): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<ExperimentLooks>, Problem> {
-    let page = Page { after: query.after, limit: query.limit };
-    let listed = server.assignments.experiments.looks(&name, &page).await?;
+    let listed = server.assignments.experiments.looks(&name, &query.into()).await?;
     let looks = listed.items.into_iter().map(ExperimentLook::of).collect();
     Ok(Json(ExperimentLooks { looks, next: listed.next }))
 }
@@ -680,7 +647,7 @@ async fn start(
     Path(name): Path<String>,
     Body(asked): Body<ExperimentReason>,
 ) -> Result<Json<ExperimentTold>, Problem> {
-    let change = change(&caller, asked.reason);
+    let change = change(&caller, asked.reason, String::new());
     let kept = server.assignments.experiments.start(&name, asked.expect, &change).await?;
     changed(&server, &caller, "experiments.start", kept).await
 }
@@ -713,7 +680,7 @@ async fn ramp(
     Body(asked): Body<ExperimentRamp>,
 ) -> Result<Json<ExperimentTold>, Problem> {
     let exposure = hundredths("percent", asked.percent)?;
-    let change = change(&caller, asked.reason);
+    let change = change(&caller, asked.reason, String::new());
     let kept = server.assignments.experiments.ramp(&name, exposure, asked.expect, &change).await?;
     changed(&server, &caller, "experiments.ramp", kept).await
 }
@@ -731,7 +698,7 @@ async fn stop(
     Path(name): Path<String>,
     Body(asked): Body<ExperimentReason>,
 ) -> Result<Json<ExperimentTold>, Problem> {
-    let change = change(&caller, asked.reason);
+    let change = change(&caller, asked.reason, String::new());
     let kept = server.assignments.experiments.stop(&name, asked.expect, &change).await?;
     changed(&server, &caller, "experiments.stop", kept).await
 }
@@ -762,7 +729,7 @@ async fn decide(
     Path(name): Path<String>,
     Body(asked): Body<ExperimentDecision>,
 ) -> Result<Json<ExperimentTold>, Problem> {
-    let change = change(&caller, asked.reason);
+    let change = change(&caller, asked.reason, String::new());
     let experiments = &server.assignments.experiments;
     let kept = experiments.decide(&name, asked.arm.as_deref(), asked.expect, &change).await?;
     changed(&server, &caller, "experiments.decide", kept).await

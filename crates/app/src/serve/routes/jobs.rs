@@ -1,5 +1,6 @@
 //! `/v1/jobs`: runs of pipelines, listed, asked for, stopped, done again; and what happens to one, as it happens.
 
+use crate::serve::changes::write_down;
 use crate::serve::door::{Caller, Door};
 use crate::serve::extract::{Body, Path, Query};
 use crate::serve::problem::Problem;
@@ -16,8 +17,7 @@ use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
 use tradewind::ErrorKind;
-use tradewind::ops::access::audit::{Entry, Outcome};
-use tradewind::ops::access::{Principal, Role, Scope};
+use tradewind::ops::access::{Role, Scope};
 use tradewind::ops::jobs::{JobRun, NewRun, Rerun, RunFilter, State as JobState, StepRun};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -307,17 +307,8 @@ fn usual_seed() -> i64 {
     42
 }
 
-async fn write_down(
-    server: &Server,
-    caller: &Principal,
-    action: &str,
-    id: i64,
-    details: Value,
-) -> Result<(), Problem> {
-    let object = format!("job:{id}");
-    let entry = Entry { actor: &caller.actor(), action, object: &object, outcome: Outcome::Done, details };
-    server.access.record(entry).await?;
-    Ok(())
+fn object(id: i64) -> String {
+    format!("job:{id}")
 }
 
 /// Ask for a run. It is done by a worker; follow it by its number.
@@ -342,7 +333,7 @@ async fn start(
         once: asked.once,
     };
     let id = server.jobs.enqueue(new).await?;
-    write_down(&server, &caller, "jobs.start", id, details).await?;
+    write_down(&server, &caller, "jobs.start", &object(id), details).await?;
     Ok((StatusCode::ACCEPTED, Json(shown(&server, id).await?)))
 }
 
@@ -357,7 +348,7 @@ async fn cancel(
     Path(job): Path<i64>,
 ) -> Result<Json<JobShown>, Problem> {
     server.jobs.cancel(job).await?;
-    write_down(&server, &caller, "jobs.cancel", job, json!({})).await?;
+    write_down(&server, &caller, "jobs.cancel", &object(job), json!({})).await?;
     Ok(Json(shown(&server, job).await?))
 }
 
@@ -397,7 +388,7 @@ async fn rerun(
         reason: asked.reason,
     };
     let id = server.jobs.rerun(&again).await?;
-    write_down(&server, &caller, "jobs.rerun", id, details).await?;
+    write_down(&server, &caller, "jobs.rerun", &object(id), details).await?;
     Ok((StatusCode::ACCEPTED, Json(shown(&server, id).await?)))
 }
 

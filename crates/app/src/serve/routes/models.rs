@@ -2,6 +2,8 @@
 //!
 //! Each change is a line of the registry's own history and a row of the audit log.
 
+use super::wire::{PageQuery, usual_page};
+use crate::serve::changes::{change, write_down};
 use crate::serve::door::{Caller, Door};
 use crate::serve::extract::{Body, Path, Query};
 use crate::serve::problem::Problem;
@@ -13,10 +15,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tradewind::ops::access::audit::{Entry, Outcome};
 use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::ops::registry::{
-    Change, Comparison, Expect, Kind, ModelSummary, Notes, Page, Promotion, Reference, Version, VersionFilter,
+    Comparison, Expect, Kind, ModelSummary, Notes, Page, Promotion, Reference, Version, VersionFilter,
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -35,22 +36,6 @@ pub(super) fn add(routes: Routes) -> Routes {
         .at(operator, routes!(annotate))
         .at(operator, routes!(archive))
         .at(operator, routes!(restore))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// The `next` of the page before.
-    after: Option<String>,
-    /// Entries of a page.
-    #[serde(default = "usual_page")]
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-}
-
-fn usual_page() -> u32 {
-    100
 }
 
 /// A model.
@@ -97,8 +82,7 @@ async fn list(
     State(server): State<Server>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<ModelPage>, Problem> {
-    let page = Page { after: query.after, limit: query.limit };
-    let listed = server.registry.models(&page).await?;
+    let listed = server.registry.models(&query.into()).await?;
     Ok(Json(ModelPage { models: listed.items.into_iter().map(Model::of).collect(), next: listed.next }))
 }
 
@@ -456,22 +440,6 @@ fn expected(number: Option<u64>) -> Expect {
         Some(0) => Expect::Nobody,
         Some(number) => Expect::Version(number),
     }
-}
-
-fn change(caller: &Principal, reason: String, approval: String) -> Change {
-    Change { actor: caller.actor(), role: caller.role.name().to_owned(), approval, reason }
-}
-
-async fn write_down(
-    server: &Server,
-    caller: &Principal,
-    action: &str,
-    object: &str,
-    details: Value,
-) -> Result<(), Problem> {
-    let entry = Entry { actor: &caller.actor(), action, object, outcome: Outcome::Done, details };
-    server.access.record(entry).await?;
-    Ok(())
 }
 
 async fn moved(

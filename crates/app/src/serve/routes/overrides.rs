@@ -2,6 +2,7 @@
 
 use super::forecasts::TargetParam;
 use super::wire::GroupParam;
+use crate::serve::changes::write_down;
 use crate::serve::domain::Domain;
 use crate::serve::door::{Caller, Door};
 use crate::serve::extract::{Body, Path, Query};
@@ -13,10 +14,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use tradewind::core::freq::parse_stamp;
-use tradewind::ops::access::audit::{Entry, Outcome};
 use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::warehouse::panel::Target;
 use tradewind::warehouse::{Figure, NewOverride, Override};
@@ -214,7 +214,7 @@ async fn set(
         })
         .await?;
     let details = json!({ "by": kept.said.by, "target": kept.said.target, "note": kept.said.note });
-    write_down(&server, &caller, "overrides.set", kept.id, details).await?;
+    write_down(&server, &caller, "overrides.set", &object(kept.id), details).await?;
     Ok((StatusCode::CREATED, Json(OverrideWire::of(kept))))
 }
 
@@ -246,19 +246,11 @@ async fn withdraw(
     let shop = server.domain.shop()?;
     let (author, note) = (author(&caller), asked.note.clone());
     let gone = server.domain.work(move |_| Ok(shop.withdraw_override(number, &author, &note)?)).await?;
-    write_down(&server, &caller, "overrides.withdraw", number, json!({ "note": asked.note })).await?;
+    write_down(&server, &caller, "overrides.withdraw", &object(number), json!({ "note": asked.note }))
+        .await?;
     Ok(Json(OverrideWire::of(gone)))
 }
 
-async fn write_down(
-    server: &Server,
-    caller: &Principal,
-    action: &str,
-    number: i64,
-    details: Value,
-) -> Result<(), Problem> {
-    let object = format!("override:{number}");
-    let entry = Entry { actor: &caller.actor(), action, object: &object, outcome: Outcome::Done, details };
-    server.access.record(entry).await?;
-    Ok(())
+fn object(number: i64) -> String {
+    format!("override:{number}")
 }

@@ -3,6 +3,8 @@
 //! A route without a split is answered by its champion. Names of routes with a slash, as `learn/churn`, are sent with
 //! `%2F`. Each change is a line of the split's own history and a row of the audit log; servers follow within seconds.
 
+use super::wire::{PageQuery, hundredths};
+use crate::serve::changes::{change, write_down};
 use crate::serve::door::{Caller, Door};
 use crate::serve::extract::{Body, Path, Query};
 use crate::serve::problem::Problem;
@@ -15,10 +17,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tradewind::ErrorKind;
-use tradewind::ops::access::audit::{Entry, Outcome};
 use tradewind::ops::access::{Principal, Role, Scope};
-use tradewind::ops::registry::{Change, Page, Reference};
-use tradewind::ops::traffic::{Arm, Plan, Shadow, Split, SplitChange, WHOLE};
+use tradewind::ops::registry::Reference;
+use tradewind::ops::traffic::{Arm, Plan, Shadow, Split, SplitChange};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -166,16 +167,6 @@ pub(crate) struct SplitHistory {
     next: Option<String>,
 }
 
-/// Hundredths of a percent, where the number is one.
-fn hundredths(field: &str, percent: f64) -> Result<u32, Problem> {
-    let scaled = percent * 100.0;
-    if (0.0..=f64::from(WHOLE)).contains(&scaled) && (scaled - scaled.round()).abs() < 1e-6 {
-        return Ok(scaled.round() as u32);
-    }
-    let detail = "percent from 0 to 100, to a hundredth";
-    Err(Problem::new(ErrorKind::InvalidParams, format!("`{field}` must be {detail}")).field(field, detail))
-}
-
 fn reference(field: &str, text: &str) -> Result<Reference, Problem> {
     text.parse().map_err(|e: tradewind::ops::Error| {
         let told = e.to_string();
@@ -202,21 +193,8 @@ fn plan(asked: &SplitAsked) -> Result<Plan, Problem> {
     Ok(plan)
 }
 
-fn change(caller: &Principal, reason: String, approval: String) -> Change {
-    Change { actor: caller.actor(), role: caller.role.name().to_owned(), approval, reason }
-}
-
-async fn write_down(
-    server: &Server,
-    caller: &Principal,
-    action: &str,
-    route: &str,
-    details: Value,
-) -> Result<(), Problem> {
-    let object = format!("route:{route}");
-    let entry = Entry { actor: &caller.actor(), action, object: &object, outcome: Outcome::Done, details };
-    server.access.record(entry).await?;
-    Ok(())
+fn object(route: &str) -> String {
+    format!("route:{route}")
 }
 
 async fn changed(
@@ -233,7 +211,7 @@ async fn changed(
         .map(|a| json!({ "name": a.name, "version": a.version, "percent": a.percent }))
         .collect();
     let details = json!({ "revision": told.revision, "arms": arms, "reason": reason });
-    write_down(server, caller, action, split.route(), details).await?;
+    write_down(server, caller, action, &object(split.route()), details).await?;
     Ok(Json(told))
 }
 
@@ -307,39 +285,23 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let change = change(&caller, query.reason.clone(), String::new());
     server.traffic.remove(&route, query.expect, &change).await?;
-    write_down(&server, &caller, "traffic.remove", &route, json!({ "reason": query.reason })).await?;
+    write_down(&server, &caller, "traffic.remove", &object(&route), json!({ "reason": query.reason }))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct HistoryQuery {
-    /// The `next` of the page before.
-    after: Option<String>,
-    /// Lines of a page.
-    #[serde(default = "usual_page")]
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-}
-
-fn usual_page() -> u32 {
-    100
 }
 
 /// Who split the route how, when and why.
 #[utoipa::path(
     get, path = "/v1/traffic/{route}/history", tag = "traffic",
-    params(("route" = String, Path, description = "The route"), HistoryQuery),
+    params(("route" = String, Path, description = "The route"), PageQuery),
     responses((status = 200, description = "A page of the history", body = SplitHistory))
 )]
 async fn history(
     State(server): State<Server>,
     Path(route): Path<String>,
-    Query(query): Query<HistoryQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<SplitHistory>, Problem> {
-    let page = Page { after: query.after, limit: query.limit };
-    let listed = server.traffic.history(&route, &page).await?;
+    let listed = server.traffic.history(&route, &query.into()).await?;
     let changes = listed.items.into_iter().map(SplitMoved::of).collect();
     Ok(Json(SplitHistory { changes, next: listed.next }))
 }

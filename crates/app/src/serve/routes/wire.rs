@@ -1,11 +1,15 @@
 //! What requests and answers of several routes have in common. Wire types are the app's own: what models hold inside may
 //! change, these may not.
 
+use crate::serve::problem::Problem;
 use serde::{Deserialize, Serialize};
+use tradewind::ErrorKind;
+use tradewind::ops::registry::Page;
+use tradewind::ops::traffic::WHOLE;
 use tradewind::serving::Identity;
 use tradewind::trends::By;
 use tradewind::wording::Language;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Which version answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -128,6 +132,43 @@ pub(crate) fn numbers(name: &str, text: &str) -> tradewind::Result<Vec<f64>> {
             })
         })
         .collect()
+}
+
+/// Which part of a list that goes on by names or numbers.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Entries of a page.
+    #[serde(default = "usual_page")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+impl From<PageQuery> for Page {
+    fn from(query: PageQuery) -> Self {
+        Self { after: query.after, limit: query.limit }
+    }
+}
+
+/// Entries of a page where nothing is said.
+pub(crate) fn usual_page() -> u32 {
+    100
+}
+
+/// Hundredths of a percent, where the number is one.
+///
+/// # Errors
+/// A number outside 0 to 100, or finer than a hundredth.
+pub(crate) fn hundredths(field: &str, percent: f64) -> Result<u32, Problem> {
+    let scaled = percent * 100.0;
+    if (0.0..=f64::from(WHOLE)).contains(&scaled) && (scaled - scaled.round()).abs() < 1e-6 {
+        return Ok(scaled.round() as u32);
+    }
+    let detail = "percent from 0 to 100, to a hundredth";
+    Err(Problem::new(ErrorKind::InvalidParams, format!("`{field}` must be {detail}")).field(field, detail))
 }
 
 /// Serialises an answer.

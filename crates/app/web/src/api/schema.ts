@@ -6250,7 +6250,7 @@ export interface operations {
             query?: {
                 /** @description The `next` of the page before. */
                 after?: string;
-                /** @description Lines of a page. */
+                /** @description Entries of a page. */
                 limit?: number;
             };
             header?: never;
