@@ -135,7 +135,6 @@ struct ExperimentAsked {
     #[schema(min_items = 1, max_items = 50)]
     metrics: Vec<ExperimentMetric>,
     /// How it is judged.
-    #[schema(inline)]
     judged: JudgedWord,
     /// Users that are planned: of each arm where it is judged once, in all where it is judged at any time.
     #[schema(minimum = 1, example = 10000)]

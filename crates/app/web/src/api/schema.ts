@@ -1692,7 +1692,8 @@ export interface components {
             arms: components["schemas"]["ExperimentArm"][];
             /** @description What is measured; one or more are primary. */
             metrics: components["schemas"]["ExperimentMetric"][];
-            judged: ("fixed" | "sequential") & Record<string, never>;
+            /** @description How it is judged. */
+            judged: components["schemas"]["JudgedWord"];
             /**
              * Format: int64
              * @description Users that are planned: of each arm where it is judged once, in all where it is judged at any time.
@@ -2277,6 +2278,11 @@ export interface components {
              */
             finished_at?: string | null;
         };
+        /**
+         * @description How an experiment is judged.
+         * @enum {string}
+         */
+        JudgedWord: "fixed" | "sequential";
         /** @description A key, without its secret. */
         Key: {
             /** @description Its id, the middle part of its text. */
