@@ -107,6 +107,7 @@ fn main() -> ExitCode {
         Command::Pipeline(args) => commands::pipeline::run(&mut context, &args.action),
         Command::Jobs(args) => commands::jobs::run(&mut context, &args.action),
         Command::Registry(args) => commands::registry::run(&mut context, &args.action),
+        Command::Monitor => commands::monitor::run(&mut context),
         Command::Traffic(args) => commands::traffic::run(&mut context, &args.action),
         Command::Demo(args) => commands::demo::run(&mut context, &args),
         Command::Serve(args) => commands::serve::run(&mut context, &args),

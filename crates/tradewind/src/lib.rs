@@ -48,6 +48,7 @@ pub mod pipelines;
 pub mod recommending;
 pub mod serving;
 pub mod trends;
+pub mod watching;
 pub mod what_if;
 mod word_panel;
 pub mod wording;

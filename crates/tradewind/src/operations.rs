@@ -49,6 +49,7 @@ impl Operations {
         let registry = open_registry(shop, &database).await?;
         let jobs = Jobs::new(database.clone(), shop.root().join(RESULTS));
         jobs.define(&pipelines::definition()).await?;
+        jobs.define(&pipelines::watch_definition()).await?;
         Ok(Self { shop: shop.clone(), database, jobs, registry })
     }
 }
@@ -58,7 +59,8 @@ impl Operations {
 /// # Errors
 /// An environment variable that is not set, a database that does not answer, tables of a newer Tradewind.
 pub async fn open_state(shop: &Shop) -> Result<Database> {
-    let address = match said("state", &shop.settings().ops.state, "postgres://user:password@host/name")? {
+    let address = match said("[ops] state", &shop.settings().ops.state, "postgres://user:password@host/name")?
+    {
         Some(address) => address,
         None => format!("sqlite:{}", shop.root().join(FILE).display()),
     };
@@ -70,7 +72,7 @@ pub async fn open_state(shop: &Shop) -> Result<Database> {
 /// # Errors
 /// An environment variable that is not set, a store that cannot be opened.
 pub async fn open_registry(shop: &Shop, state: &Database) -> Result<Registry> {
-    let place = match said("registry", &shop.settings().ops.registry, "s3://bucket/prefix")? {
+    let place = match said("[ops] registry", &shop.settings().ops.registry, "s3://bucket/prefix")? {
         Some(place) => place,
         None => shop.root().join(REGISTRY).display().to_string(),
     };
@@ -79,7 +81,7 @@ pub async fn open_registry(shop: &Shop, state: &Database) -> Result<Registry> {
 
 /// What a setting says, looked up in the environment where it names a variable. Errors tell the variable's name, never
 /// what it holds.
-fn said(key: &str, setting: &str, example: &str) -> Result<Option<String>> {
+pub(crate) fn said(key: &str, setting: &str, example: &str) -> Result<Option<String>> {
     let setting = setting.trim();
     if setting.is_empty() {
         return Ok(None);
@@ -88,7 +90,7 @@ fn said(key: &str, setting: &str, example: &str) -> Result<Option<String>> {
     match std::env::var(variable) {
         Ok(value) if !value.trim().is_empty() => Ok(Some(value.trim().to_owned())),
         _ => Err(Error::asked(
-            format!("the environment variable {variable} that [ops] {key} names is not set"),
+            format!("the environment variable {variable} that {key} names is not set"),
             format!("set it, as {example}"),
         )),
     }

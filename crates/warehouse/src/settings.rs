@@ -45,6 +45,8 @@ pub struct Settings {
     pub ops: OpsSettings,
     /// How answers are served.
     pub serve: ServeSettings,
+    /// What is watched, and what follows.
+    pub monitor: MonitorSettings,
 }
 
 /// The shop itself.
@@ -188,6 +190,32 @@ pub struct OpsSettings {
     pub registry: String,
 }
 
+/// What is watched, who is told, and when models are trained anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MonitorSettings {
+    /// The tables whose newest rows are held against those before.
+    pub tables: Vec<String>,
+    /// The newest days.
+    pub days: u32,
+    /// The days before them.
+    pub reference_days: u32,
+    /// The chance of a false alarm over the error of forecasts within 200 weeks.
+    pub false_alarm: f64,
+    /// From how many times the usual error on forecasts are too far off.
+    pub error_ratio: f64,
+    /// Whether models are trained anew when something asks for it.
+    pub retrain: bool,
+    /// Whether drift of data alone asks for it.
+    pub retrain_on_drift: bool,
+    /// After how many days age asks for it; 0: never.
+    pub retrain_days: u32,
+    /// The least hours between two trainings.
+    pub cool_down_hours: u32,
+    /// Where alerts are sent beside the log; empty for nowhere, `env:NAME` for the environment variable `NAME`.
+    pub webhook: String,
+}
+
 /// How answers are served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -322,6 +350,16 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("serve", "oidc_role_claim", AnyText),
     ("serve", "sagemaker", Flag),
     ("serve", "log", Words(&["text", "json"])),
+    ("monitor", "tables", ListOf(&["sales", "events", "prices", "stock"])),
+    ("monitor", "days", Whole(1, 3_660)),
+    ("monitor", "reference_days", Whole(1, 3_660)),
+    ("monitor", "false_alarm", Number(0.001, 0.5)),
+    ("monitor", "error_ratio", Number(1.01, 100.0)),
+    ("monitor", "retrain", Flag),
+    ("monitor", "retrain_on_drift", Flag),
+    ("monitor", "retrain_days", Whole(0, 3_660)),
+    ("monitor", "cool_down_hours", Whole(0, 8_760)),
+    ("monitor", "webhook", Address),
 ];
 
 impl Allowed {

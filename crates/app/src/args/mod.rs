@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Jobs(jobs::JobsArgs),
     /// See versions of models, put one into production or take it back
     Registry(registry::RegistryArgs),
+    /// Look at what is in production: errors of forecasts, drift, alerts; train anew where it is due
+    Monitor,
     /// Split a route between versions: canary, shadow, shares
     Traffic(traffic::TrafficArgs),
     /// Make a simulated shop and run the main job on it

@@ -11,6 +11,7 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod learn;
 pub(crate) mod models;
+pub(crate) mod monitor;
 pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod recommend;

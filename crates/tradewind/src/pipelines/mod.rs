@@ -27,6 +27,7 @@ mod prepare;
 mod release;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use order::{FailOn, KINDS, Order};
 
@@ -39,6 +40,9 @@ use tradewind_ops::jobs::{Context, Pipeline, Step, Works};
 
 /// The name of the shop's pipeline.
 pub const SHOP: &str = "shop";
+
+/// The pipeline that looks at what is in production; see [`crate::watching`].
+pub const WATCH: &str = "watch";
 
 /// The group of the steps that use all cores.
 const FIT: &str = "fit";
@@ -75,6 +79,11 @@ pub fn definition() -> Pipeline {
     Pipeline { groups, ..Pipeline::new(SHOP, steps) }
 }
 
+/// The one step of a look.
+pub fn watch_definition() -> Pipeline {
+    Pipeline::new(WATCH, vec![Step { cached: false, timeout_s: DAY_S, ..Step::new(WATCH, &[]) }])
+}
+
 /// What the steps do, for a worker. Each uses `threads` threads (0: all cores).
 pub fn works(operations: &Operations, threads: usize) -> Works {
     let mut works = Works::default();
@@ -90,6 +99,7 @@ pub fn works(operations: &Operations, threads: usize) -> Works {
     works.add(SHOP, "promote", Arc::new(release::promote(&operations.registry)));
     works.add(SHOP, "predict", Arc::new(release::predict(&operations.registry)));
     works.add(SHOP, "report", Arc::new(release::report(&hands)));
+    works.add(WATCH, WATCH, Arc::new(watch::watch(operations, threads)));
     works
 }
 

@@ -8,7 +8,7 @@
 
 use super::columns::Columns;
 use super::folder::{Reader, Writer};
-use super::{Findings, not_found};
+use super::{Findings, not_found, weeks};
 use crate::answers::{batch, forecast_of_table, forecast_table, texts};
 use crate::error::{Error, Result};
 use crate::forecasts::{backtest, leaderboard, panel_of_shop};
@@ -27,6 +27,8 @@ use tradewind_warehouse::panel::Target;
 
 /// The simple answer that the model is measured beside.
 const NAIVE: &str = "seasonal_naive";
+/// Origins of the backtest that tells which errors are usual.
+const USUAL_ORIGINS: usize = 3;
 /// Steps ahead at most.
 const HORIZON_MAX: usize = 1_000;
 
@@ -121,6 +123,20 @@ struct About {
     horizon: usize,
     levels: Vec<f64>,
     groups: Vec<GroupAbout>,
+    /// Errors that are usual for the first group, week by week; none in artifacts of before they were kept.
+    #[serde(default)]
+    usual: Vec<Usual>,
+}
+
+/// The errors of a week in which nothing was the matter: of a backtest, by models that had not seen the week.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Usual {
+    /// The sum of absolute errors over the sum of what came.
+    pub wape: f64,
+    /// The sum of errors over the sum of what came; above 0: too much was forecast.
+    pub bias: f64,
+    /// How often what came lay in the central interval of 80 %; none without intervals.
+    pub coverage: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +174,7 @@ pub(super) fn make(
         horizon: request.horizon,
         levels: Forecast::levels_of(&request.coverages),
         groups: vec![],
+        usual: vec![],
     };
     for by in &request.by {
         let mut labelled = false;
@@ -180,6 +197,12 @@ pub(super) fn make(
                 ..Backtest::default()
             };
             measure(run, &panel, &request.model, &request.params, &settings, &prefix, NAIVE, findings)?;
+            if needed {
+                let settings = Backtest { n_origins: USUAL_ORIGINS, ..settings };
+                let result = backtest(run, &panel, &[&request.model], &request.params, &settings);
+                let result = findings.unless_too_little("usual errors of forecasts", result)?;
+                about.usual = result.map(|r| weeks::usual(&r, request.freq)).unwrap_or_default();
+            }
             let f = Job::new(&panel, &models, &request.params, &options).run(run)?.remove(0);
             writer.table(&file_of(*target, *by), &forecast_table(std::slice::from_ref(&f))?)?;
             if !labelled {
@@ -314,6 +337,7 @@ pub struct Forecasts {
     levels: Vec<f64>,
     groups: BTreeMap<(TargetKind, By), Group>,
     labels: BTreeMap<By, HashMap<String, Label>>,
+    usual: Vec<Usual>,
 }
 
 #[derive(Debug)]
@@ -342,8 +366,8 @@ impl Forecasts {
                 place.insert(read_labels(reader, &labels_of(g.by))?);
             }
         }
-        let About { model, freq, horizon, levels, .. } = about;
-        Ok(Self { model, freq, horizon, levels, groups, labels })
+        let About { model, freq, horizon, levels, usual, .. } = about;
+        Ok(Self { model, freq, horizon, levels, groups, labels, usual })
     }
 
     /// The method that made them.
@@ -364,6 +388,11 @@ impl Forecasts {
     /// The quantile levels held.
     pub fn levels(&self) -> &[f64] {
         &self.levels
+    }
+
+    /// Errors that are usual for the first group, week by week, by a backtest at the time of fitting.
+    pub fn usual(&self) -> &[Usual] {
+        &self.usual
     }
 
     /// What is forecast for which series.

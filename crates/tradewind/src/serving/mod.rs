@@ -25,10 +25,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod trends;
+pub(crate) mod weeks;
 
 pub use data::data_fingerprint;
 pub use folder::artifact_hash;
-pub use forecasts::{ForecastQuery, Forecasts, ForecastsRequest, SeriesForecast, Step, TargetKind};
+pub use forecasts::{ForecastQuery, Forecasts, ForecastsRequest, SeriesForecast, Step, TargetKind, Usual};
 pub use learned::{Cells, LearnRequest, Learned, Predicted};
 pub use prices::{PriceForecast, PriceStep, Prices, PricesRequest};
 pub use recommendations::{Recommendations, RecommendationsRequest};

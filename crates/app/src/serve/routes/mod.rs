@@ -1,6 +1,7 @@
 //! The routes, one file for each group.
 
 mod about;
+mod alerts;
 mod audit;
 pub(super) mod cache;
 mod events;
@@ -38,6 +39,7 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = traffic::add(routes);
     routes = experiments::add(routes);
     routes = monitor::add(routes);
+    routes = alerts::add(routes);
     routes = jobs::add(routes);
     routes = shop::add(routes);
     routes = trends::add(routes);

@@ -1,9 +1,10 @@
-//! `/v1/monitor`: whether the shop's newest data are still like those before.
+//! `/v1/monitor`: whether the shop's newest data are still like those before, and how far off forecasts were.
 
 use crate::serve::domain::Domain;
 use crate::serve::door::{Door, Limits};
 use crate::serve::extract::Query;
 use crate::serve::problem::Problem;
+use crate::serve::state::Server;
 use crate::serve::table::Routes;
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,8 @@ use tradewind::Freq;
 use tradewind::monitoring::{self, TableDrift};
 use tradewind::ops::access::{Role, Scope};
 use tradewind::ops::monitor::drift::{ColumnDrift, DriftSettings};
+use tradewind::ops::monitor::error_watch::SegmentError;
+use tradewind::watching::{self, ForecastErrors, WeekError};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -23,7 +26,8 @@ const DRIFT_TIME_MAX: Duration = Duration::from_secs(600);
 
 pub(super) fn add(routes: Routes) -> Routes {
     let door = Door::Key(Role::Viewer, Some(Scope::Monitor));
-    routes.limited(door, Limits { time: Some(DRIFT_TIME_MAX), ..Limits::USUAL }, routes!(drift))
+    let limits = Limits { time: Some(DRIFT_TIME_MAX), ..Limits::USUAL };
+    routes.limited(door, limits, routes!(drift)).limited(door, limits, routes!(errors))
 }
 
 /// What is compared with what.
@@ -160,4 +164,151 @@ async fn drift(
         monitoring::drift(run, &shop, &asked.table, asked.days, asked.reference_days, &settings)
     };
     Ok(Json(DriftAnswer::of(domain.work(work).await?)))
+}
+
+/// Forecasts of a week against what came.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorWeek {
+    /// Its first day.
+    from: String,
+    /// Its last day.
+    until: String,
+    /// The version whose forecasts they were.
+    version: u64,
+    /// Forecasts.
+    n: u64,
+    /// The sum of absolute errors over the sum of what came; null where nothing came.
+    wape: Option<f64>,
+    /// The sum of errors over the sum of what came; above 0: too much was forecast.
+    bias: Option<f64>,
+    /// How often what came lay in the central interval of 80 %.
+    coverage: Option<f64>,
+    /// The share of weeks before, those of the backtest included, that were at least as bad.
+    p: Option<f64>,
+    /// The alarm's sum as a share of its limit: 1 and more is an alarm.
+    level: Option<f64>,
+    /// Whether the alarm rang in this week.
+    alarm: bool,
+}
+
+fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|v| v.is_finite())
+}
+
+impl ErrorWeek {
+    fn of(freq: Freq, week: &WeekError) -> Self {
+        Self {
+            from: freq.format(week.from),
+            until: freq.format(week.until),
+            version: week.version,
+            n: week.sums.n,
+            wape: finite(week.sums.wape()),
+            bias: finite(week.sums.bias()),
+            coverage: finite(week.sums.coverage()),
+            p: week.step.map(|s| s.p),
+            level: week.step.map(|s| s.level),
+            alarm: week.step.is_some_and(|s| s.alarm),
+        }
+    }
+}
+
+/// Forecasts of a category in the newest weeks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorSegment {
+    /// The segment, as `category=tea`.
+    segment: String,
+    /// Forecasts.
+    n: u64,
+    /// The sum of absolute errors over the sum of what came.
+    wape: Option<f64>,
+    /// The sum of errors over the sum of what came.
+    bias: Option<f64>,
+    /// How often what came lay in the central interval of 80 %.
+    coverage: Option<f64>,
+    /// The usual error of all products.
+    expected_wape: Option<f64>,
+    /// The error over the usual one.
+    ratio: Option<f64>,
+}
+
+impl ErrorSegment {
+    fn of(s: &SegmentError) -> Self {
+        Self {
+            segment: s.segment.clone(),
+            n: s.sums.n,
+            wape: finite(s.wape),
+            bias: finite(s.bias),
+            coverage: finite(s.coverage),
+            expected_wape: s.expected.and_then(|e| finite(e.wape)),
+            ratio: finite(s.ratio),
+        }
+    }
+}
+
+/// What is usual.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UsualError {
+    /// The sum of absolute errors over the sum of what came.
+    wape: Option<f64>,
+    /// How often what came lay in the central interval of 80 %.
+    coverage: Option<f64>,
+}
+
+/// How far off forecasts were.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorsAnswer {
+    /// The model.
+    model: String,
+    /// The version in production; null while there never was one.
+    version: Option<u64>,
+    /// Whole weeks, oldest first.
+    weeks: Vec<ErrorWeek>,
+    /// What is usual for the version in production, by its backtest.
+    expected: Option<UsualError>,
+    /// The newest four weeks of the version in production by category, the largest part of the error first.
+    segments: Vec<ErrorSegment>,
+    /// The error of these weeks over the usual one.
+    error_ratio: Option<f64>,
+    /// Whether the alarm rang since the version is in production.
+    alarm: bool,
+    /// What cannot be said yet, and why.
+    note: Option<String>,
+}
+
+impl ErrorsAnswer {
+    fn of(told: Option<ForecastErrors>) -> Self {
+        let model = watching::MODEL.to_owned();
+        let Some(told) = told else {
+            let note = Some("no version of forecasts was ever in production".to_owned());
+            let (version, error_ratio, expected) = (None, None, None);
+            let (weeks, segments) = (vec![], vec![]);
+            return Self { model, version, weeks, expected, segments, error_ratio, alarm: false, note };
+        };
+        Self {
+            model,
+            version: Some(told.version),
+            weeks: told.weeks.iter().map(|w| ErrorWeek::of(told.freq, w)).collect(),
+            expected: told
+                .expected
+                .map(|e| UsualError { wape: finite(e.wape), coverage: finite(e.coverage) }),
+            segments: told.recent.iter().flat_map(|r| &r.segments).map(ErrorSegment::of).collect(),
+            error_ratio: told.ratio(),
+            alarm: told.alarm,
+            note: told.note,
+        }
+    }
+}
+
+/// How far off the forecasts of products' units were, week by week, as what they were about came in: for each day the
+/// newest version that was in production and did not know it.
+#[utoipa::path(
+    get, path = "/v1/monitor/errors", tag = "monitor",
+    responses((status = 200, description = "Weeks, segments and the alarm", body = ErrorsAnswer))
+)]
+async fn errors(State(server): State<Server>) -> Result<Json<ErrorsAnswer>, Problem> {
+    let shop = server.domain.shop()?;
+    let versions = watching::reigned(&server.registry).await?;
+    let alarm = watching::alarm_settings(&shop.settings().monitor);
+    let work = move |run: &tradewind::Run| watching::forecast_errors(run, &shop, &versions, alarm);
+    Ok(Json(ErrorsAnswer::of(server.domain.work(work).await?)))
 }

@@ -1,0 +1,30 @@
+//! The step of the pipeline `watch`.
+
+use super::run_of;
+use crate::operations::Operations;
+use crate::watching;
+use serde_json::json;
+use tokio::runtime::Handle;
+use tradewind_ops::jobs::{Blocking, Fingerprint, Level, Made};
+
+/// Looks once, and leaves what it saw in short.
+pub(super) fn watch(operations: &Operations, threads: usize) -> Blocking {
+    let operations = operations.clone();
+    Blocking::new(
+        |_| Ok(Fingerprint::of_bytes(b"watch")),
+        move |context| {
+            let run = run_of(context, threads);
+            let seen = Handle::current().block_on(watching::look(&run, &operations))?;
+            for line in &seen.lines {
+                context.log(Level::Info, &format!("{}: {} {}", line.subject, line.text, line.details));
+            }
+            Ok(Made::data(json!({
+                "error_ratio": seen.errors.as_ref().and_then(|e| e.ratio()),
+                "alarm": seen.errors.as_ref().map(|e| e.alarm),
+                "lines": seen.lines.len(),
+                "because": seen.because,
+                "run": seen.run,
+            })))
+        },
+    )
+}

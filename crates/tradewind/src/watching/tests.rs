@@ -1,0 +1,163 @@
+//! A shop whose demand and prices change, and one where nothing does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use super::*;
+use crate::serving::{ForecastsRequest, Kind, Request, TargetKind};
+use crate::trends::By;
+use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::record_batch::RecordBatch;
+use std::path::Path;
+use std::sync::Arc;
+use tradewind_core::tables::TableSpec;
+use tradewind_ops::monitor::alerts::LineKind;
+use tradewind_ops::registry::{Change, Expect, NewVersion};
+use tradewind_warehouse::{Begun, ImportSource};
+
+const FIRST_DAY: i64 = 20_000;
+const PRODUCTS: u64 = 12;
+
+fn noise(seed: u64) -> f64 {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Units of a product on a day: level, days of the week, noise.
+fn units(product: u64, day: i64, change: f64) -> f64 {
+    let level = 20.0 + 6.0 * product as f64;
+    let week = [1.0, 0.9, 0.9, 1.0, 1.2, 1.6, 1.4][day.rem_euclid(7) as usize];
+    let chance = 0.7 + 0.6 * noise(product << 32 | day as u64);
+    // Half of the shop loses what the other half gains.
+    let turn = if product.is_multiple_of(2) { 1.0 + change } else { 1.0 / (1.0 + change) };
+    (level * week * chance * turn).round()
+}
+
+fn sell(shop: &Shop, days: std::ops::Range<i64>, change: f64, dearer: f64) {
+    let name = format!("days-{}", days.start);
+    let source =
+        ImportSource { name: name.clone(), fingerprint: name, preset: "test".into(), mapping: String::new() };
+    let Begun::New(mut import) = shop.begin_import(&source).unwrap() else { panic!("it is new") };
+    let rows: Vec<(i64, u64)> = days.flat_map(|d| (0..PRODUCTS).map(move |p| (d, p))).collect();
+    let ds: TimestampMillisecondArray =
+        rows.iter().map(|(d, _)| Some((FIRST_DAY + d) * 86_400_000)).collect();
+    let ids: StringArray = rows.iter().map(|(_, p)| Some(format!("p{p:02}"))).collect();
+    let quantity: Float64Array = rows.iter().map(|(d, p)| Some(units(*p, *d, change))).collect();
+    let price: Float64Array = rows
+        .iter()
+        .map(|(d, p)| Some((10.0 + *p as f64) * dearer * (0.95 + 0.1 * noise((*d as u64) << 8 | p))))
+        .collect();
+    let batch = RecordBatch::try_from_iter([
+        ("ds", Arc::new(ds) as ArrayRef),
+        ("product_id", Arc::new(ids) as ArrayRef),
+        ("quantity", Arc::new(quantity) as ArrayRef),
+        ("unit_price", Arc::new(price) as ArrayRef),
+    ])
+    .unwrap();
+    import.append(TableSpec::named("sales").unwrap(), batch).unwrap();
+    import.commit(serde_json::json!({})).unwrap();
+}
+
+fn shop(dir: &Path) -> Shop {
+    Shop::init(dir).unwrap();
+    let settings =
+        "[monitor]\ntables = [\"sales\"]\nreference_days = 180\ncool_down_hours = 0\nretrain_days = 0\n";
+    std::fs::write(dir.join("tradewind.toml"), settings).unwrap();
+    Shop::open(dir).unwrap()
+}
+
+/// A version of today's data, in production.
+async fn train(operations: &Operations, dir: &Path, horizon: usize) -> u64 {
+    let request = Request::Forecasts(ForecastsRequest {
+        model: "theta".into(),
+        horizon,
+        targets: vec![TargetKind::Units],
+        by: vec![By::Product],
+        ..ForecastsRequest::default()
+    });
+    let _ = std::fs::remove_dir_all(dir);
+    let made = serving::make(&Run::new(1), &operations.shop, &request, dir).unwrap();
+    let mut new = NewVersion::new(MODEL, Kind::Forecasts);
+    new.data_fingerprint = made.data_fingerprint;
+    new.params = serde_json::json!(made.request);
+    new.code_version = made.code_version;
+    new.created_by = "test".to_owned();
+    let version = operations.registry.register(new, dir).await.unwrap();
+    let reference = Reference::number(MODEL, version.number).unwrap();
+    let change = Change::new("test", "newer data");
+    operations.registry.promote(&reference, CHAMPION, Expect::Anybody, &change).await.unwrap();
+    version.number
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = shop(&dir.path().join("shop"));
+    sell(&shop, 0..210, 0.0, 1.0);
+    let operations = Operations::open(&shop).await.unwrap();
+    let made = dir.path().join("made");
+    let run = Run::new(1);
+    let first = train(&operations, &made, 84).await;
+
+    // Four weeks as before: nothing to tell.
+    sell(&shop, 210..240, 0.0, 1.0);
+    let seen = look(&run, &operations).await.unwrap();
+    let errors = seen.errors.unwrap();
+    assert_eq!(errors.version, first);
+    assert!(errors.weeks.len() >= 3 && !errors.alarm, "{errors:?}");
+    assert!(errors.ratio().unwrap() < 1.2, "{:?}", errors.ratio());
+    assert!(seen.lines.is_empty() && seen.because.is_empty() && seen.run.is_none());
+
+    // Half of the shop sells twice as much, the other half as little, and prices go up.
+    sell(&shop, 240..270, 1.0, 1.5);
+    let seen = look(&run, &operations).await.unwrap();
+    let before = seen.errors.unwrap();
+    assert!(before.ratio().unwrap() > 1.5, "{:?}", before.ratio());
+    let fired: Vec<&str> =
+        seen.lines.iter().filter(|l| l.kind == LineKind::Firing).map(|l| l.rule.as_str()).collect();
+    assert!(fired.contains(&"forecast_error") && fired.contains(&"drift"), "{fired:?}");
+    assert!(seen.delivered.sent > 0);
+    assert!(seen.because.iter().any(|b| matches!(b, Because::Error { .. })), "{:?}", seen.because);
+    assert!(seen.because.iter().any(|b| matches!(b, Because::Drift { .. })), "{:?}", seen.because);
+    let asked = operations.jobs.run(seen.run.unwrap()).await.unwrap();
+    assert_eq!((asked.pipeline.name.as_str(), asked.asked_by.as_str()), ("shop", "system:watch"));
+    assert!(asked.reason.contains("times the usual one"), "{}", asked.reason);
+    // Nothing new, nothing told again.
+    assert!(look(&run, &operations).await.unwrap().lines.is_empty());
+
+    // The training that was asked for: its forecasts are near again, and the alert ends.
+    let second = train(&operations, &made, 84).await;
+    sell(&shop, 270..300, 1.0, 1.5);
+    let seen = look(&run, &operations).await.unwrap();
+    let after = seen.errors.unwrap();
+    assert_eq!(after.version, second);
+    let wape = |e: &ForecastErrors| e.recent.as_ref().unwrap().all.wape;
+    assert!(wape(&after) < 0.7 * wape(&before), "{} and {}", wape(&after), wape(&before));
+    assert!(
+        seen.lines.iter().any(|l| l.kind == LineKind::Resolved && l.rule == "forecast_error"),
+        "{:?}",
+        seen.lines
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_weeks_without_a_change_ring_no_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = shop(&dir.path().join("shop"));
+    sell(&shop, 0..210, 0.0, 1.0);
+    let operations = Operations::open(&shop).await.unwrap();
+    let made = dir.path().join("made");
+    let run = Run::new(1);
+    // Trained anew every twelve weeks, looked at every four: 204 weeks.
+    for weeks in (0..204).step_by(4) {
+        if weeks % 12 == 0 {
+            train(&operations, &made, 84).await;
+        }
+        let day = 210 + 7 * weeks;
+        sell(&shop, day..day + 28, 0.0, 1.0);
+        let seen = look(&run, &operations).await.unwrap();
+        assert!(seen.lines.is_empty(), "week {weeks}: {:?}", seen.lines);
+        assert!(seen.because.is_empty(), "week {weeks}: {:?}", seen.because);
+    }
+}
