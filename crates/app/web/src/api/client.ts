@@ -55,7 +55,7 @@ async function problemOf(response: Response): Promise<ApiError> {
   return new ApiError(problem, Number.isFinite(wait) && wait > 0 ? wait : null)
 }
 
-async function send(method: string, url: string, given: string | null, body?: unknown, signal?: AbortSignal, accept = 'application/json'): Promise<Response> {
+export async function send(method: string, url: string, given: string | null, body?: unknown, signal?: AbortSignal, accept = 'application/json'): Promise<Response> {
   const headers: Record<string, string> = { accept }
   if (given) headers.authorization = `Bearer ${given}`
   if (body !== undefined) headers['content-type'] = 'application/json'

@@ -20,6 +20,7 @@ interface Drawn {
   format: (value: number) => string
   ahead?: string
   zero?: boolean
+  label?: (x: string) => string
   token: (name: string) => string
 }
 
@@ -38,6 +39,10 @@ export function option(d: Drawn): EChartsCoreOption {
     const extra = k === 0 ? { markLine: marks(d), markArea: area(d) } : {}
     if (line.style === 'bars') {
       series.push({ type: 'bar', name: line.name, data: line.values, itemStyle: { color: ink, borderRadius: [2, 2, 0, 0] }, barMaxWidth: 14, ...extra })
+      return
+    }
+    if (line.style === 'points') {
+      series.push({ type: 'line', name: line.name, data: line.values, symbol: 'circle', symbolSize: 10, itemStyle: { color: ink }, lineStyle: { opacity: 0 }, emphasis: { disabled: true }, z: 4, ...extra })
       return
     }
     const type = line.style === 'dashed' ? [6, 4] : line.style === 'dotted' ? [2, 3] : 'solid'
@@ -93,7 +98,7 @@ function told(d: Drawn, k: number): HTMLElement {
   }
   const head = document.createElement('div')
   head.style.cssText = `font-weight:640;margin-bottom:3px;color:${d.token('soft')}`
-  head.append(day(d.x[k], 'weekday'))
+  head.append(d.label ? d.label(d.x[k]!) : day(d.x[k], 'weekday'))
   box.append(head)
   for (const line of d.lines) {
     const v = line.values[k]
@@ -108,9 +113,9 @@ function told(d: Drawn, k: number): HTMLElement {
 function marks(d: Drawn): object | undefined {
   if (!d.marks?.length) return undefined
   return {
-    silent: true, symbol: 'none', animation: false, label: { show: false },
+    silent: true, symbol: 'none', animation: false, label: { show: d.marks.some((m) => m.label), formatter: (at: { name: string }) => at.name, position: 'insideEndTop', rotate: 0, color: d.token('soft'), fontSize: 11.5 },
     lineStyle: { color: d.token('warn'), type: [4, 3], width: 1.5 },
-    data: d.marks.filter((m) => d.x.includes(m.x)).map((m) => ({ xAxis: m.x })),
+    data: d.marks.filter((m) => d.x.includes(m.x)).map((m) => ({ xAxis: m.x, name: m.label ?? '' })),
   }
 }
 

@@ -6,7 +6,7 @@ export interface Line {
   colour: string
   /** Whether days without a value are bridged, as for prices, which hold until the next. */
   connect?: boolean
-  style?: 'solid' | 'dashed' | 'dotted' | 'faint' | 'bars' | 'steps'
+  style?: 'solid' | 'dashed' | 'dotted' | 'faint' | 'bars' | 'steps' | 'points'
 }
 
 export interface Band {
@@ -18,6 +18,8 @@ export interface Band {
 export interface Mark {
   x: string
   text: string
+  /** What stands at the mark itself, where there is room for a word. */
+  label?: string
 }
 
 /** Days from the first of `parts` to the last, each once, in order. */
