@@ -193,11 +193,7 @@ impl Follower {
             if loaded.contains_key(&key) {
                 continue;
             }
-            let identity = Identity {
-                model: version.name.clone(),
-                version: version.number,
-                artifact_hash: version.artifact_hash.clone(),
-            };
+            let identity = Identity::of(version);
             let known = self.domain.serving.table().find(&identity).cloned();
             let one = match known {
                 Some(known) => known,

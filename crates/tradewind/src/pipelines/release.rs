@@ -4,6 +4,7 @@ use super::order::too_little;
 use super::prepare::{Hands, made_by};
 use super::{KINDS, run_of};
 use crate::serving::{self, Identity, Kind, Request};
+use crate::watching;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::fs;
 use tokio::runtime::Handle;
 use tradewind_core::{ErrorKind, Fault};
 use tradewind_ops::jobs::{Blocking, Context, Fingerprint, Level, Made, StepFault};
+use tradewind_ops::monitor::gate::{GateVerdict, Judgement};
 use tradewind_ops::registry::{CHAMPION, Change, Expect, Lineage, NewVersion, Reference, Registry, Version};
 use tradewind_warehouse::files;
 
@@ -37,7 +39,7 @@ enum Outcome {
     Newer,
     /// Better on the newest window.
     Better,
-    /// Not better on the newest window.
+    /// Not better on the newest window; of one made the same way of newer data: worse beyond chance.
     Worse,
     /// One of the two could not be measured.
     Unmeasured,
@@ -61,6 +63,9 @@ struct Verdict {
     champion: Option<f64>,
     /// The champion's number; 0: none.
     champion_number: u64,
+    /// The champion's own forecasts of the newest week against what the same way tells of it from newer data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judgement: Option<Judgement>,
 }
 
 /// What `register` tells of a kind.
@@ -124,7 +129,7 @@ pub(super) fn evaluate(hands: &Hands, registry: &Registry) -> Blocking {
             for kind in KINDS {
                 let Ok((made, _)) = made_by(context, kind)? else { continue };
                 context.check()?;
-                let verdict = judge(context, &hands, kind, &made, champion(&registry, kind)?)?;
+                let verdict = judge(context, &hands, kind, &made, &registry, champion(&registry, kind)?)?;
                 context.log(Level::Info, &format!("{kind}: {}", json!(verdict)));
                 told.insert(kind.name().to_owned(), verdict);
             }
@@ -144,6 +149,7 @@ fn judge(
     hands: &Hands,
     kind: Kind,
     made: &serving::Made,
+    registry: &Registry,
     champion: Option<Version>,
 ) -> Answer<Verdict> {
     let (measure, larger) = measure_of(kind);
@@ -154,6 +160,7 @@ fn judge(
         new,
         champion: champion_measure,
         champion_number: number,
+        judgement: None,
     };
     let Some(champion) = champion else { return Ok(verdict(Outcome::First, None, 0)) };
     let manifest = &champion.manifest;
@@ -163,8 +170,23 @@ fn judge(
     if request == made.request && manifest.seed == made.seed {
         let same =
             manifest.data_fingerprint == made.data_fingerprint && manifest.code_version == made.code_version;
-        let outcome = if same { Outcome::Same } else { Outcome::Newer };
-        return Ok(verdict(outcome, new, champion.number));
+        if same {
+            return Ok(verdict(Outcome::Same, new, champion.number));
+        }
+        let judgement = match &request {
+            Request::Forecasts(r) => {
+                let folder = wait(registry.fetch(&champion))?;
+                let loaded = serving::load(&folder, Identity::of(&champion))?;
+                watching::contest(&run_of(context, hands.threads), &hands.shop()?, &loaded, r)?
+            }
+            _ => None,
+        };
+        let outcome = match &judgement {
+            Some(j) if j.verdict == GateVerdict::Better => Outcome::Better,
+            Some(j) if j.verdict == GateVerdict::NotBetter && j.high < 0.0 => Outcome::Worse,
+            _ => Outcome::Newer,
+        };
+        return Ok(Verdict { judgement, ..verdict(outcome, new, champion.number) });
     }
     // Its own measures are of an older window: its way of fitting is measured on the one that counts now.
     let run = run_of(context, hands.threads);
@@ -279,6 +301,11 @@ fn place(
     if verdict.outcome.is_promoted() && standing == verdict.champion_number {
         let why = match (verdict.outcome, verdict.new, verdict.champion) {
             (Outcome::First, ..) => "the first version".to_owned(),
+            (Outcome::Better, ..) if verdict.judgement.is_some() => {
+                let j = verdict.judgement.as_ref();
+                let (share, p) = j.map_or((f64::NAN, f64::NAN), |j| (100.0 * j.improvement, j.p));
+                format!("made of newer data: {share:.1} % less error on the newest week (p {p:.3})")
+            }
             (Outcome::Better, Some(new), Some(old)) => {
                 format!("{} {new:.4} on the newest window, the champion's way {old:.4}", verdict.measure)
             }
@@ -309,12 +336,7 @@ pub(super) fn predict(registry: &Registry) -> Blocking {
                 context.check()?;
                 let Some(version) = champion(&registry, kind)? else { continue };
                 let folder = wait(registry.fetch(&version))?;
-                let identity = Identity {
-                    model: version.name.clone(),
-                    version: version.number,
-                    artifact_hash: version.artifact_hash.clone(),
-                };
-                serving::load(&folder, identity)?;
+                serving::load(&folder, Identity::of(&version))?;
                 let mut tables = Vec::new();
                 let mut paths: Vec<_> = fs::read_dir(&folder)
                     .map_err(|e| crate::Error::file(&folder, e))?

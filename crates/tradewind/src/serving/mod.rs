@@ -178,6 +178,17 @@ pub struct Identity {
     pub artifact_hash: String,
 }
 
+impl Identity {
+    /// That of a version of the registry.
+    pub fn of(version: &tradewind_ops::registry::Version) -> Self {
+        Self {
+            model: version.name.clone(),
+            version: version.number,
+            artifact_hash: version.artifact_hash.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.model, self.version)

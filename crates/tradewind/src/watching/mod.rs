@@ -9,11 +9,13 @@
 //! A look changes nothing but the state of alerts and triggers, so it may be taken as often as one likes. It is the only
 //! step of the pipeline [`WATCH`](crate::pipelines::WATCH), so that it can be scheduled.
 
+mod contest;
 mod errors;
 mod sinks;
 #[cfg(test)]
 mod tests;
 
+pub use contest::{Earned, contest, forecasts_earned};
 pub use errors::{ForecastErrors, WeekError, forecast_errors};
 pub use sinks::Webhook;
 

@@ -67,15 +67,19 @@ fn shop(dir: &Path) -> Shop {
     Shop::open(dir).unwrap()
 }
 
-/// A version of today's data, in production.
-async fn train(operations: &Operations, dir: &Path, horizon: usize) -> u64 {
-    let request = Request::Forecasts(ForecastsRequest {
+fn request(horizon: usize) -> ForecastsRequest {
+    ForecastsRequest {
         model: "theta".into(),
         horizon,
         targets: vec![TargetKind::Units],
         by: vec![By::Product],
         ..ForecastsRequest::default()
-    });
+    }
+}
+
+/// A version of today's data, in production.
+async fn train(operations: &Operations, dir: &Path, horizon: usize) -> u64 {
+    let request = Request::Forecasts(request(horizon));
     let _ = std::fs::remove_dir_all(dir);
     let made = serving::make(&Run::new(1), &operations.shop, &request, dir).unwrap();
     let mut new = NewVersion::new(MODEL, Kind::Forecasts);
@@ -126,6 +130,11 @@ async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
     // Nothing new, nothing told again.
     assert!(look(&run, &operations).await.unwrap().lines.is_empty());
 
+    // Forecasting anew would have paid in the newest week already.
+    let versions = reigned(&operations.registry).await.unwrap();
+    let newest = contest(&run, &shop, &versions[0], &request(84)).unwrap().unwrap();
+    assert!(newest.low > 0.0 && newest.pairs == PRODUCTS, "{newest:?}");
+
     // The training that was asked for: its forecasts are near again, and the alert ends.
     let second = train(&operations, &made, 84).await;
     sell(&shop, 270..300, 1.0, 1.5);
@@ -139,6 +148,11 @@ async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
         "{:?}",
         seen.lines
     );
+    let versions = reigned(&operations.registry).await.unwrap();
+    let earned = forecasts_earned(&run, &shop, &versions).unwrap();
+    assert_eq!((earned.len(), earned[0].version, earned[0].before), (1, second, first));
+    assert!(earned[0].actual < 0.7 * earned[0].expected, "{earned:?}");
+    assert!(earned[0].judgement.as_ref().unwrap().low > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

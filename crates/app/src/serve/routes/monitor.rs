@@ -17,7 +17,7 @@ use tradewind::monitoring::{self, TableDrift};
 use tradewind::ops::access::{Role, Scope};
 use tradewind::ops::monitor::drift::{ColumnDrift, DriftSettings};
 use tradewind::ops::monitor::error_watch::SegmentError;
-use tradewind::watching::{self, ForecastErrors, WeekError};
+use tradewind::watching::{self, Earned, ForecastErrors, WeekError};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -27,7 +27,11 @@ const DRIFT_TIME_MAX: Duration = Duration::from_secs(600);
 pub(super) fn add(routes: Routes) -> Routes {
     let door = Door::Key(Role::Viewer, Some(Scope::Monitor));
     let limits = Limits { time: Some(DRIFT_TIME_MAX), ..Limits::USUAL };
-    routes.limited(door, limits, routes!(drift)).limited(door, limits, routes!(errors))
+    routes.limited(door, limits, routes!(drift)).limited(door, limits, routes!(errors)).limited(
+        door,
+        limits,
+        routes!(effects),
+    )
 }
 
 /// What is compared with what.
@@ -311,4 +315,80 @@ async fn errors(State(server): State<Server>) -> Result<Json<ErrorsAnswer>, Prob
     let alarm = watching::alarm_settings(&shop.settings().monitor);
     let work = move |run: &tradewind::Run| watching::forecast_errors(run, &shop, &versions, alarm);
     Ok(Json(ErrorsAnswer::of(server.domain.work(work).await?)))
+}
+
+/// What a version's forecasts earned.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EarnedShown {
+    /// The version.
+    version: u64,
+    /// The one before it.
+    before: u64,
+    /// The first day that both told beforehand.
+    from: Option<String>,
+    /// The last one.
+    until: Option<String>,
+    /// Its sum of absolute errors on these days, in units.
+    actual: Option<f64>,
+    /// That of the version before it.
+    expected: Option<f64>,
+    /// The error that was avoided: the difference.
+    earned: Option<f64>,
+    /// The lower end of its 95 % interval, by products as cases.
+    low: Option<f64>,
+    /// Its upper end.
+    high: Option<f64>,
+    /// The error avoided as a share of that of the version before.
+    lift: Option<f64>,
+    /// How likely chance alone does as well.
+    p: Option<f64>,
+    /// Why nothing can be told.
+    why_not: Option<String>,
+}
+
+impl EarnedShown {
+    fn of(e: Earned) -> Self {
+        let day = |d: i64| Freq::DAILY.format(d);
+        let j = e.judgement.as_ref();
+        Self {
+            version: e.version,
+            before: e.before,
+            from: e.days.map(|d| day(d.0)),
+            until: e.days.map(|d| day(d.1)),
+            actual: j.map(|_| e.actual),
+            expected: j.map(|_| e.expected),
+            earned: j.map(|_| e.expected - e.actual),
+            low: j.and_then(|j| finite(j.low * e.expected)),
+            high: j.and_then(|j| finite(j.high * e.expected)),
+            lift: j.and_then(|j| finite(j.improvement)),
+            p: j.and_then(|j| finite(j.p)),
+            why_not: match j {
+                Some(_) => None,
+                None => Some("no day has come yet that both versions told beforehand".to_owned()),
+            },
+        }
+    }
+}
+
+/// What versions of forecasts earned.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EffectsAnswer {
+    /// What is forecast.
+    target: String,
+    /// Every version but the first, oldest first.
+    versions: Vec<EarnedShown>,
+}
+
+/// What each version of forecasts earned: the error that the forecasts of the version before it would have had on the same
+/// days, less its own.
+#[utoipa::path(
+    get, path = "/v1/monitor/effects", tag = "monitor",
+    responses((status = 200, description = "Versions, oldest first", body = EffectsAnswer))
+)]
+async fn effects(State(server): State<Server>) -> Result<Json<EffectsAnswer>, Problem> {
+    let shop = server.domain.shop()?;
+    let versions = watching::reigned(&server.registry).await?;
+    let work = move |run: &tradewind::Run| watching::forecasts_earned(run, &shop, &versions);
+    let versions = server.domain.work(work).await?.into_iter().map(EarnedShown::of).collect();
+    Ok(Json(EffectsAnswer { target: "units".to_owned(), versions }))
 }

@@ -7,18 +7,18 @@ import { key } from '../session'
 
 export interface Week { from: string; until: string; version: number | null; n: number; wape: number | null; bias: number | null; coverage: number | null; p: number | null; level: number | null; alarm: boolean }
 export interface SegmentError { segment: string; n: number; wape: number | null; bias: number | null; coverage: number | null; expected_wape: number | null; ratio: number | null }
-export interface ErrorsAnswer { model: string; target: string; by: string; weeks: Week[]; expected: { wape: number; coverage: number } | null; segments: SegmentError[]; error_ratio: number | null; alarm: boolean; note: string | null }
+export interface ErrorsAnswer { model: string; version: number | null; weeks: Week[]; expected: { wape: number; coverage: number } | null; segments: SegmentError[]; error_ratio: number | null; alarm: boolean; note: string | null }
 export interface Earned { version: number; from: string; until: string; actual: number | null; expected: number | null; earned: number | null; low: number | null; high: number | null; lift: number | null; p: number | null; why_not: string | null }
 export interface EffectsAnswer { target: string; versions: Earned[] }
 export type AlertSeverity = 'info' | 'warning' | 'critical'
 export interface Alert { rule: string; subject: string; state: 'pending' | 'firing' | 'resolved'; severity: AlertSeverity; value: number | null; details: string; text: string; text_zh: string; since: string; seen: string }
-export interface AlertEntry { kind: 'began' | 'ended' | 'still_on'; rule: string; subject: string; severity: AlertSeverity; value: number | null; text: string; text_zh: string; details: string; at: string }
+export interface AlertEntry { kind: 'firing' | 'still' | 'resolved'; rule: string; subject: string; severity: AlertSeverity; value: number | null; text: string; text_zh: string; details: string; at: string }
 export interface AlertsAnswer { active: Alert[]; log: AlertEntry[] }
 export interface Silence { id: number | string; rule: string; subject: string; from: string; until: string; actor: string; reason: string }
 export type Because = { because: 'drift'; share: number; major: number } | { because: 'alarm' } | { because: 'error'; ratio: number } | { because: 'schedule'; age_ms: number } | { because: 'volume'; share: number }
 export interface Retrain { model: string; sequence: number; at: string; because: Because[] }
 export interface Judgement { verdict: 'better' | 'not_better' | 'worse_in_segment' | 'too_few'; pairs: number; improvement: number | null; low: number | null; high: number | null; p: number | null; worse: unknown[] }
-export interface Approval { id: number | string; model: string; champion: number; challenger: number; state: 'open' | 'approved' | 'rejected' | 'overtaken'; judgement: Judgement; created: string; decided: string | null; actor: string | null; reason: string | null }
+export interface Approval { id: number | string; model: string; champion: number; challenger: number; state: 'pending' | 'approved' | 'rejected' | 'replaced'; judgement: Judgement; created: string; decided: string | null; actor: string | null; reason: string | null }
 
 async function quiet<T>(path: string, signal?: AbortSignal): Promise<T | null> {
   try {
