@@ -1,10 +1,10 @@
 //! A fitted price model: the trees, the weights of the answers, and each series' history to ask them about.
 
+use super::doubt::{Doubt, Miss};
 use super::ladder;
 use super::reversion::Reversion;
 use super::rows::{Layout, Member, Members, median};
 use super::{ENTRY, Price, Trees};
-use crate::global::spread::Spread;
 use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
 use crate::mean::FittedMean;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct FittedPrice {
     reversion: Reversion,
     weights: [f64; ANSWERS],
     pub(super) trees: Trees,
-    spread: Spread,
+    doubt: Doubt,
     #[serde(with = "crate::global::fitted::kept")]
     panel: Panel,
 }
@@ -76,6 +76,16 @@ struct Said {
     chance: f64,
 }
 
+/// A held-out step and what was said of it.
+struct Case {
+    origin: usize,
+    group: usize,
+    ahead: usize,
+    truth: f64,
+    scale: f64,
+    said: Said,
+}
+
 impl FittedPrice {
     pub(super) fn new(params: Price, layout: Layout, panel: &Panel, horizon: usize, reversion: Reversion) -> Self {
         Self {
@@ -85,7 +95,7 @@ impl FittedPrice {
             reversion,
             weights: USUAL_WEIGHTS,
             trees: Trees::default(),
-            spread: Spread::default(),
+            doubt: Doubt::default(),
             panel: panel.clone().keep_covariates(|c| c.known_ahead),
         }
     }
@@ -97,7 +107,7 @@ impl FittedPrice {
             && self.weights.iter().all(|w| (0.0..=1.0).contains(w))
             && self.reversion.keep.is_finite()
             && self.reversion.season.is_finite()
-            && self.spread.is_sound();
+            && self.doubt.is_sound();
         if sound { Ok(()) } else { Err(Error::Invalid("the saved price model has parts that do not fit together".into())) }
     }
 
@@ -179,15 +189,17 @@ impl FittedPrice {
         self.weights.iter().zip(said.answers).map(|(w, a)| w * a).sum()
     }
 
-    /// Chooses the weights by the absolute error on the last `held` steps, `step` at a time, and keeps the errors.
-    pub(super) fn weigh(&mut self, run: &Run, members: &Members, held: usize, step: usize) -> Result<()> {
-        let mut cases: Vec<(usize, f64, f64, Said)> = Vec::new();
-        for back in (step..=held).step_by(step) {
-            let said = self.say(run, members, step, |m| m.y.len().saturating_sub(back))?;
-            for (m, said) in members.all.iter().zip(&said) {
-                let Some(o) = m.y.len().checked_sub(back) else { continue };
+    /// Chooses the weights by the absolute error of the `step` steps after each origin, so many steps before the end,
+    /// and keeps the errors; the origins span so many horizons as `freedom` says.
+    pub(super) fn weigh(&mut self, run: &Run, members: &Members, origins: &[usize], step: usize, freedom: f64) -> Result<()> {
+        let mut cases: Vec<Case> = Vec::new();
+        for (origin, back) in origins.iter().enumerate() {
+            let said = self.say(run, members, step, |m| m.y.len().saturating_sub(*back))?;
+            for (m, said) in members.all.iter().zip(said) {
+                let Some(o) = m.y.len().checked_sub(*back) else { continue };
                 let scale = m.scale(o);
-                cases.extend(said.iter().enumerate().filter(|(k, _)| m.y[o + k].is_finite()).map(|(k, s)| (k + 1, m.y[o + k], scale, *s)));
+                let known = said.into_iter().enumerate().filter(|(k, _)| m.y[o + k].is_finite());
+                cases.extend(known.map(|(k, said)| Case { origin, group: members.group(m), ahead: k + 1, truth: m.y[o + k], scale, said }));
             }
         }
         if cases.len() < 30 {
@@ -195,10 +207,10 @@ impl FittedPrice {
         }
         // Errors count as shares of the panel's middle level, so that prices of one unit count as they are.
         let every = cases.len().div_ceil(WEIGHED_MAX);
-        let used: Vec<&(usize, f64, f64, Said)> = cases.iter().step_by(every).collect();
-        let unit = median(&cases.iter().map(|c| c.2).collect::<Vec<f64>>());
+        let used: Vec<&Case> = cases.iter().step_by(every).collect();
+        let unit = median(&cases.iter().map(|c| c.scale).collect::<Vec<f64>>());
         let fair = |scale: f64| if scale > 20.0 * unit || scale * 20.0 < unit { scale } else { unit };
-        let truth: Vec<f64> = used.iter().map(|c| c.1 / fair(c.2)).collect();
+        let truth: Vec<f64> = used.iter().map(|c| c.truth / fair(c.scale)).collect();
         let usable = |k: usize| match k {
             2 => self.trees.level.is_some(),
             3.. => self.trees.ladder.is_some(),
@@ -207,7 +219,7 @@ impl FittedPrice {
         let members: Vec<usize> = (0..ANSWERS).filter(|k| usable(*k)).collect();
         let answers: Vec<Matrix> = members
             .iter()
-            .map(|k| Matrix::new(used.len(), 1, used.iter().map(|c| c.3.answers[*k] / fair(c.2)).collect()))
+            .map(|k| Matrix::new(used.len(), 1, used.iter().map(|c| c.said.answers[*k] / fair(c.scale)).collect()))
             .collect::<Result<_>>()?;
         let greedy = Greedy { n_rounds: PARTS, n_bags: 1, bag_share: 1.0 };
         let chosen = greedy.choose(run, Task::Regression, Measure::Mae, &answers, &truth, None)?;
@@ -215,11 +227,11 @@ impl FittedPrice {
         for (k, w) in members.iter().zip(chosen.weights) {
             self.weights[*k] = w;
         }
-        let mut errors = Spread::builder(self.horizon);
-        for (ahead, y, scale, said) in &cases {
-            errors.add(*ahead, self.mixed(said), *y, *scale);
-        }
-        self.spread = errors.finish();
+        let misses: Vec<Miss> = cases
+            .iter()
+            .map(|c| Miss { origin: c.origin, group: c.group, ahead: c.ahead, forecast: self.mixed(&c.said), truth: c.truth, scale: c.scale })
+            .collect();
+        self.doubt = Doubt::of(&misses, origins.len(), freedom, self.horizon);
         Ok(())
     }
 
@@ -243,10 +255,10 @@ impl FittedPrice {
                 let mean = bound(said.get(k).map_or(0.0, |s| self.mixed(s)));
                 means.push(mean);
                 for p in &levels {
-                    let q = if self.spread.is_empty() {
+                    let q = if self.doubt.is_empty() {
                         mean + crate::normal::quantile(*p) * usual.sd[k]
                     } else {
-                        self.spread.quantile(k + 1, mean, scale, *p)
+                        self.doubt.quantile(k + 1, mean, scale, *p)
                     };
                     quantiles.push(if said.is_empty() { 0.0 } else { bound(q) });
                 }

@@ -39,6 +39,7 @@
 //! Quantiles come from the errors on the steps held out. What lies beyond a series' own range of prices, by more than a
 //! tenth of that range, is not forecast.
 
+mod doubt;
 mod fitted;
 mod ladder;
 mod reversion;
@@ -233,13 +234,17 @@ impl Price {
         let layout = Layout::new(panel, self.tick);
         let members = Members::new(&layout, panel, None);
         let longest = members.all.iter().map(|m| m.y.len()).max().unwrap_or(0);
-        // Never more than a third of the longest history.
-        let step = horizon.min(longest / (3 * HELD_OUT)).max(1);
-        let held = HELD_OUT * step;
+        // Never more than a third of the longest history; whole horizons, where they fit, that overlap if they must.
+        let most = (longest / 3).max(1);
+        let step = horizon.min(most);
+        let held = (HELD_OUT * step).min(most);
+        let gap = ((held - step) / (HELD_OUT - 1)).max(1);
+        let origins: Vec<usize> = (0..HELD_OUT).map(|k| step + k * gap).filter(|back| *back <= held).rev().collect();
+        let freedom = held as f64 / step as f64;
         let reversion = self.reversion(run, &members, horizon.min(longest / 6).max(1))?;
         let mut fitted = FittedPrice::new(self.clone(), layout, panel, horizon, reversion);
         fitted.trees = self.trees(run, &members, horizon, held)?;
-        fitted.weigh(run, &members, held, step)?;
+        fitted.weigh(run, &members, &origins, step, freedom)?;
         fitted.trees = self.trees(run, &members, horizon, 0)?;
         Ok(fitted)
     }

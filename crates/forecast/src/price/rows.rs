@@ -296,6 +296,11 @@ impl Members {
         self.groups.get(grouping).and_then(|g| g.get(self.all[i].groups[grouping])).map_or(&[], |g| &g.path)
     }
 
+    /// The group of a series whose members move together.
+    pub(super) fn group(&self, m: &Member) -> usize {
+        m.groups[self.together]
+    }
+
     /// How many groupings there are, all series together being the first.
     pub(super) fn n_groupings(&self) -> usize {
         self.groups.len()
