@@ -212,8 +212,20 @@ pub struct MonitorSettings {
     pub retrain_days: u32,
     /// The least hours between two trainings.
     pub cool_down_hours: u32,
+    /// Who makes a challenger champion.
+    pub approval: ApprovalSetting,
     /// Where alerts are sent beside the log; empty for nowhere, `env:NAME` for the environment variable `NAME`.
     pub webhook: String,
+}
+
+/// Who makes a challenger champion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalSetting {
+    /// The pipeline, by what it measured.
+    Rule,
+    /// A person, who is asked about what is better.
+    Person,
 }
 
 /// How answers are served.
@@ -359,6 +371,7 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("monitor", "retrain_on_drift", Flag),
     ("monitor", "retrain_days", Whole(0, 3_660)),
     ("monitor", "cool_down_hours", Whole(0, 8_760)),
+    ("monitor", "approval", Words(&["rule", "person"])),
     ("monitor", "webhook", Address),
 ];
 

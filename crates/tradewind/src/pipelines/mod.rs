@@ -96,7 +96,7 @@ pub fn works(operations: &Operations, threads: usize) -> Works {
     }
     works.add(SHOP, "evaluate", Arc::new(release::evaluate(&hands, &operations.registry)));
     works.add(SHOP, "register", Arc::new(release::register(&operations.registry)));
-    works.add(SHOP, "promote", Arc::new(release::promote(&operations.registry)));
+    works.add(SHOP, "promote", Arc::new(release::promote(&hands, &operations.registry)));
     works.add(SHOP, "predict", Arc::new(release::predict(&operations.registry)));
     works.add(SHOP, "report", Arc::new(release::report(&hands)));
     works.add(WATCH, WATCH, Arc::new(watch::watch(operations, threads)));

@@ -12,9 +12,10 @@ use std::fs;
 use tokio::runtime::Handle;
 use tradewind_core::{ErrorKind, Fault};
 use tradewind_ops::jobs::{Blocking, Context, Fingerprint, Level, Made, StepFault};
-use tradewind_ops::monitor::gate::{GateVerdict, Judgement};
+use tradewind_ops::monitor::gate::{self, Approval, Gate, GateVerdict, Judgement};
 use tradewind_ops::registry::{CHAMPION, Change, Expect, Lineage, NewVersion, Reference, Registry, Version};
 use tradewind_warehouse::files;
+use tradewind_warehouse::settings::ApprovalSetting;
 
 /// The alias of what was made last and is not the champion.
 const CHALLENGER: &str = "challenger";
@@ -260,13 +261,14 @@ pub(super) fn register(registry: &Registry) -> Blocking {
 }
 
 /// Makes champions of what is better, challengers of the rest.
-pub(super) fn promote(registry: &Registry) -> Blocking {
-    let registry = registry.clone();
+pub(super) fn promote(hands: &Hands, registry: &Registry) -> Blocking {
+    let (hands, registry) = (hands.clone(), registry.clone());
     Blocking::new(
         |_| Ok(Fingerprint::of_bytes(b"registry")),
         move |context| {
             let verdicts: BTreeMap<String, Verdict> = told_by(context, "evaluate")?;
             let registered: BTreeMap<String, Registered> = told_by(context, "register")?;
+            let approval = hands.shop()?.settings().monitor.approval;
             let mut told = Map::new();
             for kind in KINDS {
                 let (Some(verdict), Some(new)) = (verdicts.get(kind.name()), registered.get(kind.name()))
@@ -275,7 +277,7 @@ pub(super) fn promote(registry: &Registry) -> Blocking {
                 };
                 context.check()?;
                 let standing = champion(&registry, kind)?.map_or(0, |version| version.number);
-                let alias = place(&registry, context, kind, verdict, new.number, standing)?;
+                let alias = place(&registry, context, kind, verdict, new.number, standing, approval)?;
                 told.insert(kind.name().to_owned(), json!({"number": new.number, "alias": alias}));
             }
             Ok(Made::data(Value::Object(told)))
@@ -291,6 +293,7 @@ fn place(
     verdict: &Verdict,
     number: u64,
     standing: u64,
+    approval: ApprovalSetting,
 ) -> Answer<&'static str> {
     if standing == number {
         return Ok(CHAMPION);
@@ -298,7 +301,19 @@ fn place(
     let reference = Reference::number(kind.name(), number)?;
     let reason = |text: &str| format!("run {}: {text}", context.run());
     // Who stood when it was evaluated must still stand, else the comparison was with another.
-    if verdict.outcome.is_promoted() && standing == verdict.champion_number {
+    let by_person = approval == ApprovalSetting::Person && standing != 0;
+    if by_person
+        && standing == verdict.champion_number
+        && let Some(judgement) = &verdict.judgement
+    {
+        let gate = Gate::open(registry.clone());
+        if let gate::Outcome::Asked(question) =
+            wait(gate.submit(&reference, Some(standing), judgement, Approval::Person))?
+        {
+            context.log(Level::Info, &format!("{kind}@{number}: a person is asked ({})", question.id));
+        }
+    }
+    if verdict.outcome.is_promoted() && standing == verdict.champion_number && !by_person {
         let why = match (verdict.outcome, verdict.new, verdict.champion) {
             (Outcome::First, ..) => "the first version".to_owned(),
             (Outcome::Better, ..) if verdict.judgement.is_some() => {

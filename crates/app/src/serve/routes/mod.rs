@@ -2,6 +2,7 @@
 
 mod about;
 mod alerts;
+mod approvals;
 mod audit;
 pub(super) mod cache;
 mod events;
@@ -40,6 +41,7 @@ pub(crate) fn all(sagemaker: bool) -> Routes {
     routes = experiments::add(routes);
     routes = monitor::add(routes);
     routes = alerts::add(routes);
+    routes = approvals::add(routes);
     routes = jobs::add(routes);
     routes = shop::add(routes);
     routes = trends::add(routes);

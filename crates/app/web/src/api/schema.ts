@@ -89,6 +89,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What needs attention now, and what began and ended in the last 90 days. */
+        get: operations["get_v1_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The silences that stand. */
+        get: operations["get_v1_alerts_silences"];
+        put?: never;
+        /** Keep alerts from being told for a while; they are still watched. */
+        post: operations["post_v1_alerts_silences"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/silences/{silence}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a silence before its time. */
+        delete: operations["delete_v1_alerts_silences_silence"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Challengers that a person is or was asked about, with what the comparison says. */
+        get: operations["get_v1_approvals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{approval}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Agree: the challenger becomes champion if the champion is still the one that it was compared with. */
+        post: operations["post_v1_approvals_approval_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{approval}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Disagree: the champion stays. */
+        post: operations["post_v1_approvals_approval_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -733,6 +836,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/monitor/effects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What each version of forecasts earned: the error that the forecasts of the version before it would have had on the same
+         *     days, less its own.
+         */
+        get: operations["get_v1_monitor_effects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/monitor/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far off the forecasts of products' units were, week by week, as what they were about came in: for each day the
+         *     newest version that was in production and did not know it.
+         */
+        get: operations["get_v1_monitor_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -1016,6 +1159,23 @@ export interface paths {
         };
         /** What rises now. */
         get: operations["get_v1_recommendations_trending"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/retrains": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When models were trained anew because of what was seen, and why. */
+        get: operations["get_v1_retrains"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1319,6 +1479,72 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What began, went on or ended. */
+        AlertLine: {
+            /** @description `firing`, `still` or `resolved`. */
+            kind: string;
+            /** @description The rule. */
+            rule: string;
+            /** @description What it is about. */
+            subject: string;
+            /** @description `info`, `warning` or `critical`. */
+            severity: string;
+            /**
+             * Format: double
+             * @description The value then.
+             */
+            value?: number | null;
+            /** @description What it says, in English. */
+            text: string;
+            /** @description What it says, in Chinese. */
+            text_zh: string;
+            /** @description More about it. */
+            details: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+        };
+        /** @description An alert that is on, or about to be. */
+        AlertShown: {
+            /** @description The rule: `forecast_alarm`, `forecast_error`, `drift`, `data_faults`. */
+            rule: string;
+            /** @description What it is about: a model or a table. */
+            subject: string;
+            /** @description `pending` or `firing`. */
+            state: string;
+            /** @description `info`, `warning` or `critical`. */
+            severity: string;
+            /**
+             * Format: double
+             * @description The newest value of what the rule looks at.
+             */
+            value?: number | null;
+            /** @description More about it. */
+            details: string;
+            /** @description What it says, in English. */
+            text: string;
+            /** @description What it says, in Chinese. */
+            text_zh: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description When it was last looked at.
+             */
+            seen: string;
+        };
+        /** @description What needs attention, and what did. */
+        AlertsAnswer: {
+            /** @description Alerts that are on or about to be. */
+            active: components["schemas"]["AlertShown"][];
+            /** @description What began and ended in the last 90 days, the newest first, 500 lines at most. */
+            log: components["schemas"]["AlertLine"][];
+        };
         /** @description What is written to a version; what is left out stays. */
         Annotation: {
             /** @description The notes, in place of those before. */
@@ -1329,6 +1555,51 @@ export interface components {
             };
             /** @description Names of tags to take away. */
             untag?: string[];
+        };
+        /** @description An answer. */
+        ApprovalAnswer: {
+            /** @description Why. */
+            reason: string;
+        };
+        /** @description A challenger that a person is asked about. */
+        ApprovalShown: {
+            /** @description Its id. */
+            id: string;
+            /** @description The model. */
+            model: string;
+            /**
+             * Format: int64
+             * @description The version that answers; 0 where none does.
+             */
+            champion: number;
+            /**
+             * Format: int64
+             * @description The version that may take its place.
+             */
+            challenger: number;
+            /** @description `pending`, `approved`, `rejected` or `replaced` (by a later question). */
+            state: string;
+            /** @description What the comparison says: verdict, pairs, improvement with its interval, p. */
+            judgement: Record<string, never>;
+            /**
+             * Format: date-time
+             * @description When it was asked.
+             */
+            created: string;
+            /**
+             * Format: date-time
+             * @description When it was answered.
+             */
+            decided?: string | null;
+            /** @description Who answered. */
+            actor?: string | null;
+            /** @description Why. */
+            reason?: string | null;
+        };
+        /** @description Questions. */
+        Approvals: {
+            /** @description The last first, 1,000 at most. */
+            items: components["schemas"]["ApprovalShown"][];
         };
         /** @description Who is to be shown something. */
         AssignAsked: {
@@ -1582,6 +1853,170 @@ export interface components {
             detail?: string | null;
             /** @description In words. */
             text?: string | null;
+        };
+        /** @description What a version's forecasts earned. */
+        EarnedShown: {
+            /**
+             * Format: int64
+             * @description The version.
+             */
+            version: number;
+            /**
+             * Format: int64
+             * @description The one before it.
+             */
+            before: number;
+            /** @description The first day that both told beforehand. */
+            from?: string | null;
+            /** @description The last one. */
+            until?: string | null;
+            /**
+             * Format: double
+             * @description Its sum of absolute errors on these days, in units.
+             */
+            actual?: number | null;
+            /**
+             * Format: double
+             * @description That of the version before it.
+             */
+            expected?: number | null;
+            /**
+             * Format: double
+             * @description The error that was avoided: the difference.
+             */
+            earned?: number | null;
+            /**
+             * Format: double
+             * @description The lower end of its 95 % interval, by products as cases.
+             */
+            low?: number | null;
+            /**
+             * Format: double
+             * @description Its upper end.
+             */
+            high?: number | null;
+            /**
+             * Format: double
+             * @description The error avoided as a share of that of the version before.
+             */
+            lift?: number | null;
+            /**
+             * Format: double
+             * @description How likely chance alone does as well.
+             */
+            p?: number | null;
+            /** @description Why nothing can be told. */
+            why_not?: string | null;
+        };
+        /** @description What versions of forecasts earned. */
+        EffectsAnswer: {
+            /** @description What is forecast. */
+            target: string;
+            /** @description Every version but the first, oldest first. */
+            versions: components["schemas"]["EarnedShown"][];
+        };
+        /** @description Forecasts of a category in the newest weeks. */
+        ErrorSegment: {
+            /** @description The segment, as `category=tea`. */
+            segment: string;
+            /**
+             * Format: int64
+             * @description Forecasts.
+             */
+            n: number;
+            /**
+             * Format: double
+             * @description The sum of absolute errors over the sum of what came.
+             */
+            wape?: number | null;
+            /**
+             * Format: double
+             * @description The sum of errors over the sum of what came.
+             */
+            bias?: number | null;
+            /**
+             * Format: double
+             * @description How often what came lay in the central interval of 80 %.
+             */
+            coverage?: number | null;
+            /**
+             * Format: double
+             * @description The usual error of all products.
+             */
+            expected_wape?: number | null;
+            /**
+             * Format: double
+             * @description The error over the usual one.
+             */
+            ratio?: number | null;
+        };
+        /** @description Forecasts of a week against what came. */
+        ErrorWeek: {
+            /** @description Its first day. */
+            from: string;
+            /** @description Its last day. */
+            until: string;
+            /**
+             * Format: int64
+             * @description The version whose forecasts they were.
+             */
+            version: number;
+            /**
+             * Format: int64
+             * @description Forecasts.
+             */
+            n: number;
+            /**
+             * Format: double
+             * @description The sum of absolute errors over the sum of what came; null where nothing came.
+             */
+            wape?: number | null;
+            /**
+             * Format: double
+             * @description The sum of errors over the sum of what came; above 0: too much was forecast.
+             */
+            bias?: number | null;
+            /**
+             * Format: double
+             * @description How often what came lay in the central interval of 80 %.
+             */
+            coverage?: number | null;
+            /**
+             * Format: double
+             * @description The share of weeks before, those of the backtest included, that were at least as bad.
+             */
+            p?: number | null;
+            /**
+             * Format: double
+             * @description The alarm's sum as a share of its limit: 1 and more is an alarm.
+             */
+            level?: number | null;
+            /** @description Whether the alarm rang in this week. */
+            alarm: boolean;
+        };
+        /** @description How far off forecasts were. */
+        ErrorsAnswer: {
+            /** @description The model. */
+            model: string;
+            /**
+             * Format: int64
+             * @description The version in production; null while there never was one.
+             */
+            version?: number | null;
+            /** @description Whole weeks, oldest first. */
+            weeks: components["schemas"]["ErrorWeek"][];
+            expected?: components["schemas"]["UsualError"] | null;
+            /** @description The newest four weeks of the version in production by category, the largest part of the error first. */
+            segments: components["schemas"]["ErrorSegment"][];
+            /**
+             * Format: double
+             * @description The error of these weeks over the usual one.
+             */
+            error_ratio?: number | null;
+            /** @description Whether the alarm rang since the version is in production. */
+            alarm: boolean;
+            /** @description What cannot be said yet, and why. */
+            note?: string | null;
         };
         /** @description An event, in the words of the table `events`. */
         EventBody: {
@@ -3135,6 +3570,28 @@ export interface components {
             /** @description Why. */
             reason?: string;
         };
+        /** @description A training that was asked for. */
+        RetrainShown: {
+            /** @description The model that asked for it. */
+            model: string;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            sequence: number;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description Why: each with its `because` (`schedule`, `drift`, `error`, `alarm` or `volume`) and figures. */
+            because: Record<string, never>[];
+        };
+        /** @description Trainings that were asked for. */
+        Retrains: {
+            /** @description The newest first. */
+            items: components["schemas"]["RetrainShown"][];
+        };
         /**
          * @description The role of a key; each may do all that the ones before it may.
          * @enum {string}
@@ -3179,6 +3636,55 @@ export interface components {
             version: string;
             /** @description Extensions of the protocol. */
             extensions: string[];
+        };
+        /** @description What is not to be told. */
+        SilenceAsked: {
+            /**
+             * @description The rule, where `*` stands for anything.
+             * @example drift
+             */
+            rule: string;
+            /**
+             * @description What it is about, where `*` stands for anything.
+             * @example *
+             */
+            subject: string;
+            /**
+             * Format: double
+             * @description For how long, in hours from now.
+             * @example 24
+             */
+            hours: number;
+            /** @description Why. */
+            reason: string;
+        };
+        /** @description Alerts that are not told for a while. */
+        SilenceShown: {
+            /** @description Its id. */
+            id: string;
+            /** @description The rule, where `*` stands for anything. */
+            rule: string;
+            /** @description What it is about, where `*` stands for anything. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description From when.
+             */
+            from: string;
+            /**
+             * Format: date-time
+             * @description Until when.
+             */
+            until: string;
+            /** @description Who silenced it. */
+            actor: string;
+            /** @description Why. */
+            reason: string;
+        };
+        /** @description Silences. */
+        Silences: {
+            /** @description Those that stand. */
+            items: components["schemas"]["SilenceShown"][];
         };
         /** @description What a split shall be. */
         SplitAsked: {
@@ -3457,6 +3963,19 @@ export interface components {
             /** @description The items, best first. */
             items: components["schemas"]["ItemWire"][];
         };
+        /** @description What is usual. */
+        UsualError: {
+            /**
+             * Format: double
+             * @description The sum of absolute errors over the sum of what came.
+             */
+            wape?: number | null;
+            /**
+             * Format: double
+             * @description How often what came lay in the central interval of 80 %.
+             */
+            coverage?: number | null;
+        };
         /** @description What the server is. */
         Version: {
             /**
@@ -3620,6 +4139,231 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    get_v1_alerts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Alerts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_alerts_silences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Silences */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silences"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_alerts_silences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SilenceAsked"];
+            };
+        };
+        responses: {
+            /** @description The silence */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_alerts_silences_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id */
+                silence: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_approvals: {
+        parameters: {
+            query?: {
+                /** @description Only those that nobody has answered. */
+                open?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Questions, the last first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approvals"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_approvals_approval_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The question's id */
+                approval: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalAnswer"];
+            };
+        };
+        responses: {
+            /** @description The question, answered */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_v1_approvals_approval_reject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The question's id */
+                approval: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalAnswer"];
+            };
+        };
+        responses: {
+            /** @description The question, answered */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5238,6 +5982,64 @@ export interface operations {
             };
         };
     };
+    get_v1_monitor_effects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Versions, oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EffectsAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_monitor_errors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Weeks, segments and the alarm */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorsAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_v1_openapi_json: {
         parameters: {
             query?: never;
@@ -6106,6 +6908,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecommendationsAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_v1_retrains: {
+        parameters: {
+            query?: {
+                /** @description Entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Trainings, the newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retrains"];
                 };
             };
             /** @description What went wrong */
