@@ -189,9 +189,8 @@ impl FittedPrice {
         self.weights.iter().zip(said.answers).map(|(w, a)| w * a).sum()
     }
 
-    /// Chooses the weights by the absolute error of the `step` steps after each origin, so many steps before the end,
-    /// and keeps the errors; the origins span so many horizons as `freedom` says.
-    pub(super) fn weigh(&mut self, run: &Run, members: &Members, origins: &[usize], step: usize, freedom: f64) -> Result<()> {
+    /// What was said of the `step` steps after each origin, so many steps before the end, and what came.
+    fn cases(&self, run: &Run, members: &Members, origins: &[usize], step: usize) -> Result<Vec<Case>> {
         let mut cases: Vec<Case> = Vec::new();
         for (origin, back) in origins.iter().enumerate() {
             let said = self.say(run, members, step, |m| m.y.len().saturating_sub(*back))?;
@@ -202,6 +201,26 @@ impl FittedPrice {
                 cases.extend(known.map(|(k, said)| Case { origin, group: members.group(m), ahead: k + 1, truth: m.y[o + k], scale, said }));
             }
         }
+        Ok(cases)
+    }
+
+    /// Keeps the errors of the `step` steps after each origin; the origins span so many horizons as `freedom` says.
+    pub(super) fn judge(&mut self, run: &Run, members: &Members, origins: &[usize], step: usize, freedom: f64) -> Result<()> {
+        let cases = self.cases(run, members, origins, step)?;
+        if cases.len() < 30 {
+            return Ok(());
+        }
+        let misses: Vec<Miss> = cases
+            .iter()
+            .map(|c| Miss { origin: c.origin, group: c.group, ahead: c.ahead, forecast: self.mixed(&c.said), truth: c.truth, scale: c.scale })
+            .collect();
+        self.doubt = Doubt::of(&misses, origins.len(), freedom, self.horizon);
+        Ok(())
+    }
+
+    /// Chooses the weights by the absolute error of the `step` steps after each origin, so many steps before the end.
+    pub(super) fn weigh(&mut self, run: &Run, members: &Members, origins: &[usize], step: usize) -> Result<()> {
+        let cases = self.cases(run, members, origins, step)?;
         if cases.len() < 30 {
             return Ok(());
         }
@@ -227,11 +246,6 @@ impl FittedPrice {
         for (k, w) in members.iter().zip(chosen.weights) {
             self.weights[*k] = w;
         }
-        let misses: Vec<Miss> = cases
-            .iter()
-            .map(|c| Miss { origin: c.origin, group: c.group, ahead: c.ahead, forecast: self.mixed(&c.said), truth: c.truth, scale: c.scale })
-            .collect();
-        self.doubt = Doubt::of(&misses, origins.len(), freedom, self.horizon);
         Ok(())
     }
 

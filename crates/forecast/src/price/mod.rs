@@ -241,10 +241,17 @@ impl Price {
         let gap = ((held - step) / (HELD_OUT - 1)).max(1);
         let origins: Vec<usize> = (0..HELD_OUT).map(|k| step + k * gap).filter(|back| *back <= held).rev().collect();
         let freedom = held as f64 / step as f64;
+        // The weights are chosen where many origins tell, each for fewer steps.
+        let near = horizon.min(longest / (3 * HELD_OUT)).max(1);
+        let near_origins: Vec<usize> = (1..=HELD_OUT).map(|k| k * near).collect();
         let reversion = self.reversion(run, &members, horizon.min(longest / 6).max(1))?;
         let mut fitted = FittedPrice::new(self.clone(), layout, panel, horizon, reversion);
-        fitted.trees = self.trees(run, &members, horizon, held)?;
-        fitted.weigh(run, &members, &origins, step, freedom)?;
+        fitted.trees = self.trees(run, &members, horizon, HELD_OUT * near)?;
+        fitted.weigh(run, &members, &near_origins, near)?;
+        if held != HELD_OUT * near {
+            fitted.trees = self.trees(run, &members, horizon, held)?;
+        }
+        fitted.judge(run, &members, &origins, step, freedom)?;
         fitted.trees = self.trees(run, &members, horizon, 0)?;
         Ok(fitted)
     }

@@ -266,7 +266,11 @@ fn signals(errors: Option<&ForecastErrors>, drift: &[TableDrift]) -> Vec<Signal>
         let mut signal = Signal::new("drift.major_columns", told.table, major.len() as f64);
         signal.details = major.join(", ");
         out.push(signal);
-        out.push(Signal::new("data.faults", told.table, told.report.quality.len() as f64));
+        let grave = told.report.quality.iter().filter(|f| f.verdict == Verdict::Major);
+        let columns: Vec<&str> = grave.map(|f| f.column.as_str()).collect();
+        let mut signal = Signal::new("data.faults", told.table, columns.len() as f64);
+        signal.details = columns.join(", ");
+        out.push(signal);
     }
     out
 }
