@@ -175,3 +175,58 @@ async fn two_hundred_weeks_without_a_change_ring_no_alarm() {
         assert!(seen.because.is_empty(), "week {weeks}: {:?}", seen.because);
     }
 }
+
+/// Answers one request with a status, and gives what was asked.
+fn answering(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/hooks/secret-token", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let (mut text, mut part) = (String::new(), [0_u8; 4096]);
+        // The body is one object: it has come when its last brace has.
+        while !text.trim_end().ends_with('}') {
+            let n = socket.read(&mut part).unwrap();
+            assert!(n > 0, "the request ended early: {text}");
+            text.push_str(&String::from_utf8_lossy(&part[..n]));
+        }
+        write!(socket, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        text
+    });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_posted_to_and_its_address_is_never_told() {
+    use tradewind_ops::monitor::alerts::Message;
+    let line = serde_json::json!({
+        "kind": "firing", "rule": "drift", "subject": "sales", "severity": "warning", "value": 1.0,
+        "text": "unlike before", "text_zh": "与此前不同", "details": "unit_price", "at_ms": 0,
+    });
+    let message = Message {
+        id: "m1".into(),
+        group: "shop".into(),
+        lines: vec![serde_json::from_value(line).unwrap()],
+        at_ms: 0,
+    };
+    let settings = |webhook: String| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Shop::init(dir.path()).unwrap().settings().monitor.clone();
+        settings.webhook = webhook;
+        settings
+    };
+    assert!(Webhook::of(&settings(String::new()), true).unwrap().is_none());
+    assert!(Webhook::of(&settings("ftp://secret-token".into()), true).is_err());
+    for (status, taken) in [("204 No Content", true), ("503 Service Unavailable", false)] {
+        let (address, asked) = answering(status);
+        let webhook = Webhook::of(&settings(address), true).unwrap().unwrap();
+        let outcome = webhook.deliver(&message).await;
+        let asked = asked.join().unwrap();
+        assert!(asked.starts_with("POST /hooks/secret-token ") && asked.contains("与此前不同"), "{asked}");
+        assert_eq!(outcome.is_ok(), taken);
+        assert!(!outcome.err().unwrap_or_default().contains("secret-token"));
+    }
+    // Nobody is there.
+    let webhook = Webhook::of(&settings("http://127.0.0.1:9/secret-token".into()), false).unwrap().unwrap();
+    assert!(!webhook.deliver(&message).await.unwrap_err().contains("secret-token"));
+}
