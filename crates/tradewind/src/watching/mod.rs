@@ -124,12 +124,14 @@ fn retrain_settings(settings: &MonitorSettings) -> RetrainSettings {
     }
 }
 
-/// The versions of forecasts that were ever in production, loaded; the newest are kept where there are many.
+/// The version of forecasts in production and those that were before it, loaded; the newest are kept where there are many.
+/// Versions that were rolled back are not among them.
 ///
 /// # Errors
 /// A registry or store that does not answer; an artifact that was changed.
 pub async fn reigned(registry: &Registry) -> Result<Vec<Loaded>> {
     let mut numbers = BTreeSet::new();
+    let mut standing = None;
     let mut page = Page { after: None, limit: 1_000 };
     loop {
         let listed = match registry.history(MODEL, Some(CHAMPION), &page).await {
@@ -137,7 +139,12 @@ pub async fn reigned(registry: &Registry) -> Result<Vec<Loaded>> {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
             Err(e) => return Err(e.into()),
         };
-        numbers.extend(listed.items.iter().filter_map(|p| p.to));
+        // The newest line comes first: who answers now, or nobody.
+        let Some(now) = *standing.get_or_insert(listed.items.first().and_then(|p| p.to)) else {
+            return Ok(vec![]);
+        };
+        // What was rolled back is as if it had never been: nobody acts on it any longer.
+        numbers.extend(listed.items.iter().filter_map(|p| p.to).filter(|n| *n <= now));
         match listed.next {
             Some(after) if numbers.len() < VERSIONS_MAX => page.after = Some(after),
             _ => break,

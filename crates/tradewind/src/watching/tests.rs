@@ -153,6 +153,14 @@ async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
     assert_eq!((earned.len(), earned[0].version, earned[0].before), (1, second, first));
     assert!(earned[0].actual < 0.7 * earned[0].expected, "{earned:?}");
     assert!(earned[0].judgement.as_ref().unwrap().low > 0.0);
+
+    // Who is taken back is no longer who answers.
+    let why = Change::new("test", "a trial");
+    operations.registry.roll_back(MODEL, CHAMPION, Expect::Version(second), &why).await.unwrap();
+    let seen = look(&run, &operations).await.unwrap();
+    assert_eq!(seen.errors.unwrap().version, first);
+    operations.registry.remove_alias(MODEL, CHAMPION, Expect::Version(first), &why).await.unwrap();
+    assert!(look(&run, &operations).await.unwrap().errors.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
