@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tradewind::ops::access::{Role, Scope};
+use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::ops::monitor::gate::{Gate, Question};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -108,6 +108,19 @@ struct ApprovalAnswer {
     reason: String,
 }
 
+/// Writes an answer down, and shows the question as it stands.
+async fn answered(
+    server: &Server,
+    caller: &Principal,
+    action: &str,
+    approval: &str,
+    reason: &str,
+) -> Result<Json<ApprovalShown>, Problem> {
+    let details = json!({ "reason": reason });
+    write_down(server, caller, action, &format!("approval:{approval}"), details).await?;
+    Ok(Json(ApprovalShown::of(Gate::open(server.registry.clone()).question(approval).await?)))
+}
+
 /// Agree: the challenger becomes champion if the champion is still the one that it was compared with.
 #[utoipa::path(
     post, path = "/v1/approvals/{approval}/approve", tag = "models",
@@ -120,11 +133,9 @@ async fn approve(
     Path(approval): Path<String>,
     Body(asked): Body<ApprovalAnswer>,
 ) -> Result<Json<ApprovalShown>, Problem> {
-    let gate = Gate::open(server.registry.clone());
-    let details = json!({ "reason": asked.reason });
-    gate.approve(&approval, &change(&caller, asked.reason, String::new())).await?;
-    write_down(&server, &caller, "models.approve", &format!("approval:{approval}"), details).await?;
-    Ok(Json(ApprovalShown::of(gate.question(&approval).await?)))
+    let why = change(&caller, asked.reason, String::new());
+    Gate::open(server.registry.clone()).approve(&approval, &why).await?;
+    answered(&server, &caller, "models.approve", &approval, &why.reason).await
 }
 
 /// Disagree: the champion stays.
@@ -139,9 +150,7 @@ async fn reject(
     Path(approval): Path<String>,
     Body(asked): Body<ApprovalAnswer>,
 ) -> Result<Json<ApprovalShown>, Problem> {
-    let gate = Gate::open(server.registry.clone());
-    let details = json!({ "reason": asked.reason });
-    gate.reject(&approval, &change(&caller, asked.reason, String::new())).await?;
-    write_down(&server, &caller, "models.reject", &format!("approval:{approval}"), details).await?;
-    Ok(Json(ApprovalShown::of(gate.question(&approval).await?)))
+    let why = change(&caller, asked.reason, String::new());
+    Gate::open(server.registry.clone()).reject(&approval, &why).await?;
+    answered(&server, &caller, "models.reject", &approval, &why.reason).await
 }
