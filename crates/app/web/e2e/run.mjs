@@ -2,9 +2,10 @@
 // paths. Fails on errors of the console, on answers that no page should get, on serious findings of axe, and when the
 // first load or the first paint is beyond what is promised. Pictures of every page are left in e2e/out.
 //
-//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] npm run e2e
+//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] [LOOKS=light,phone] npm run e2e
 //
-// TRADEWIND_KEY is an admin's; with TRADEWIND_VIEWER_KEY it is also seen what a viewer is not shown.
+// TRADEWIND_KEY is an admin's; with TRADEWIND_VIEWER_KEY it is also seen what a viewer is not shown. LOOKS leaves looks
+// out. demo.mjs brings a shop of its own up for it.
 import { createRequire } from 'node:module'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -32,7 +33,7 @@ const check = (where, condition, what) => { if (!condition) fault(where, what) }
 /** A window with language, light and size, signed in where a key is given. Its errors are faults unless expected. */
 async function open(name, { lang = 'en', theme = 'light', width = 1440, height = 900, signIn = key } = {}) {
   // A browser of its own, so that one that breaks takes nothing else along.
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--force-color-profile=srgb'] })
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage', '--force-color-profile=srgb'] })
   const context = await browser.newContext({ viewport: { width, height }, locale: lang === 'zh' ? 'zh-CN' : 'en-US', reducedMotion: 'reduce', acceptDownloads: true })
   await context.addInitScript(([lang, theme, key]) => {
     localStorage.setItem('tradewind.preferences', JSON.stringify({ lang, theme, colours: 'neutral' }))
@@ -86,8 +87,8 @@ async function seen(page, where, path) {
   await settled(page)
   const took = Date.now() - begun
   let paint = await painted()
-  if (paint > 1000) {
-    // A machine that does other work as well gets a second try.
+  for (let again = 0; paint > 1000 && again < 3; again++) {
+    // A machine that does other work as well gets other tries.
     await page.reload()
     await settled(page)
     paint = await painted()
@@ -106,11 +107,13 @@ const trends = await api('/v1/trends?sort=moved&limit=1')
 const product = trends.items?.[0]?.id
 const jobs = (await api('/v1/jobs?limit=1')).jobs ?? []
 const models = (await api('/v1/models')).models ?? []
+const experiment = (await api('/v1/experiments')).experiments?.[0]?.name
 const PAGES = [
   ['overview', '/'], ['trends', '/trends'], ['forecasts', '/forecasts'], ['prices', '/prices'], ['recommendations', '/recommendations'],
-  ['quality', '/quality'], ['models', '/models'], ['jobs', '/jobs'], ['keys', '/keys'], ['audit', '/audit'], ['settings', '/settings'], ['nowhere', '/no/such/page'],
+  ['quality', '/quality'], ['models', '/models'], ['monitoring', '/monitoring'], ['experiments', '/experiments'], ['jobs', '/jobs'], ['keys', '/keys'], ['audit', '/audit'], ['settings', '/settings'], ['nowhere', '/no/such/page'],
   ...(product ? [['product', `/trends/product/${encodeURIComponent(product)}`]] : []),
   ...(models[0] ? [['model', `/models/${encodeURIComponent((models.find((m) => m.versions > 1) ?? models[0]).name)}`]] : []),
+  ...(experiment ? [['experiment', `/experiments/${experiment}`]] : []),
   ...(jobs[0] ? [['job', `/jobs/${jobs[0].id}`]] : []),
 ].filter(([name]) => !only.length || only.includes(name))
 
@@ -150,19 +153,27 @@ if (!only.length) {
   }
 }
 
+const PAGES_OF_A_BROWSER = 6
+
 // 2. Every page, both languages; light wide, dark wide, and a phone.
+const looks = process.env.LOOKS?.split(',')
 for (const lang of ['en', 'zh']) {
   for (const [look, size] of [['light', { width: 1440, height: 900 }], ['dark', { width: 1440, height: 900 }], ['phone', { width: 390, height: 844 }]]) {
+    if (looks && !looks.includes(look)) continue
     const window = () => open(`${lang} ${look}`, { lang, theme: look === 'dark' ? 'dark' : 'light', ...size })
     let { page, context } = await window()
-    for (const [name, path] of PAGES) {
+    for (const [k, [name, path]] of PAGES.entries()) {
       const where = `${name}-${lang}-${look}`
-      // Chromium now and then stops answering on a machine that is busy with other work: a page gets a fresh one then, once.
+      // Chromium now and then stops answering after many pages: a few pages get a fresh one each, and a page a second try.
       for (const attempt of [1, 2]) {
-        if (await within(90_000, seen(page, where, path))) break
-        if (attempt === 2) fault(where, 'the browser did not answer')
-        await within(10_000, context.close())
-        ;({ page, context } = await window())
+        if (attempt === 2 || (k > 0 && k % PAGES_OF_A_BROWSER === 0)) {
+          await within(10_000, context.close())
+          ;({ page, context } = await window())
+        }
+        let why = 'the browser did not answer'
+        const done = await within(90_000, seen(page, where, path)).catch((e) => { why = e.message.split('\n')[0]; return false })
+        if (done) break
+        if (attempt === 2) fault(where, why)
       }
     }
     await context.close()

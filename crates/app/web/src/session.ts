@@ -19,6 +19,17 @@ export function keepKey(text: string): void {
   session.ended = false
 }
 
+/**
+ * Takes the key of a link that signs in, `/#key=tw_…`: what stands behind the # is sent nowhere, and it leaves the address
+ * at once. Who is signed in stays who they are.
+ */
+export function takeKeyOfLink(): void {
+  const given = /^#key=(tw_\w+)$/.exec(location.hash)?.[1]
+  if (!given) return
+  if (!key()) keepKey(given)
+  history.replaceState(history.state, '', location.pathname + location.search)
+}
+
 /** Forgets the key. `ended`: because the server no longer takes it. */
 export function signOut(ended = false): void {
   sessionStorage.removeItem(KEY)

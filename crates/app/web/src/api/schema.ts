@@ -2100,6 +2100,11 @@ export interface components {
              * @example 50
              */
             percent: number;
+            /**
+             * @description The version of a model of recommendations that answers users of the arm; left out: the one that answers everybody.
+             * @example recommendations@3
+             */
+            version?: string | null;
             /** @description Settings for whoever shows it, told with each assignment. */
             settings?: Record<string, never> | null;
         };
