@@ -216,6 +216,12 @@ pub struct MonitorSettings {
     pub approval: ApprovalSetting,
     /// Where alerts are sent beside the log; empty for nowhere, `env:NAME` for the environment variable `NAME`.
     pub webhook: String,
+    /// The server that takes mails with alerts; empty for none, `env:NAME` for the environment variable `NAME`.
+    pub mail_server: String,
+    /// The sender of mails.
+    pub mail_from: String,
+    /// Who gets them, with commas between the addresses.
+    pub mail_to: String,
 }
 
 /// Who makes a challenger champion.
@@ -229,7 +235,7 @@ pub enum ApprovalSetting {
 }
 
 /// How answers are served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServeSettings {
     /// Address and port.
@@ -268,6 +274,10 @@ pub struct ServeSettings {
     pub sagemaker: bool,
     /// The form of the log.
     pub log: LogFormat,
+    /// Where traces are sent; empty for nowhere.
+    pub traces: String,
+    /// The share of requests that are traced where the caller did not decide.
+    pub traces_share: f64,
 }
 
 /// The form of the log.
@@ -362,6 +372,8 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("serve", "oidc_role_claim", AnyText),
     ("serve", "sagemaker", Flag),
     ("serve", "log", Words(&["text", "json"])),
+    ("serve", "traces", Address),
+    ("serve", "traces_share", Number(0.0, 1.0)),
     ("monitor", "tables", ListOf(&["sales", "events", "prices", "stock"])),
     ("monitor", "days", Whole(1, 3_660)),
     ("monitor", "reference_days", Whole(1, 3_660)),
@@ -373,6 +385,9 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("monitor", "cool_down_hours", Whole(0, 8_760)),
     ("monitor", "approval", Words(&["rule", "person"])),
     ("monitor", "webhook", Address),
+    ("monitor", "mail_server", Address),
+    ("monitor", "mail_from", AnyText),
+    ("monitor", "mail_to", AnyText),
 ];
 
 impl Allowed {

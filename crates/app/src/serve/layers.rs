@@ -3,6 +3,7 @@
 use super::door::{Caller, word_of};
 use super::problem::{Http, MEDIA_TYPE, Problem};
 use super::state::Server;
+use super::traces;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -97,7 +98,8 @@ pub(crate) async fn outermost(State(server): State<Server>, mut request: Request
     let client = Client::of(&request, server.settings.proxies);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(client);
-    let span = tracing::info_span!("request", id = id.text());
+    let trace = traces::of_request(method, &route, request.headers());
+    let span = tracing::info_span!(parent: &trace, "request", id = id.text());
     let in_flight = InFlight::begin();
     let mut response = match refused(&request) {
         Some(problem) => problem.into_response(),
@@ -117,7 +119,8 @@ pub(crate) async fn outermost(State(server): State<Server>, mut request: Request
     let key = response.extensions().get::<Caller>().map(|c| c.0.key_id.clone());
     let (ms, status) = ((seconds * 1e6).round() / 1e3, status.as_u16());
     let (code, key) = (code.as_deref().unwrap_or_default(), key.as_deref().unwrap_or_default());
-    span.in_scope(|| tracing::info!(target: "access", method, route, status, ms, key, code));
+    let trace = traces::ended(&trace, status);
+    span.in_scope(|| tracing::info!(target: "access", method, route, status, ms, key, code, trace));
     response
 }
 

@@ -2,9 +2,14 @@
 //!
 //! A line of the log holds the route's pattern and never its path, the key's id and never its secret.
 
+use super::traces::{self, Traces};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 use tradewind::warehouse::settings::LogFormat;
 use tradewind::{Error, Result};
 
@@ -12,15 +17,26 @@ use tradewind::{Error, Result};
 const SECONDS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Begins the log on standard error.
-pub(crate) fn log(format: LogFormat) {
-    let filter = EnvFilter::new("info,sqlx=warn,hyper=warn,h2=warn,rustls=warn,datafusion=warn");
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Begins the log on standard error, and the traces.
+pub(crate) fn log(format: LogFormat, from: LevelFilter, traces: Option<&Traces>) {
+    // Per layer: what is a trace is not a line of the log, and the other way round.
+    let lines = EnvFilter::new(format!(
+        "{from},sqlx=warn,hyper=warn,h2=warn,rustls=warn,datafusion=warn,{}=off",
+        traces::TARGET
+    ));
+    let shown = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let spans = traces.map(|traces| {
+        traces.layer().with_filter(Targets::new().with_target(traces::TARGET, LevelFilter::INFO))
+    });
     // A second server in the process goes on with the first one's log.
     let _ = match format {
-        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => {
+            let shown = shown.with_ansi(std::io::stderr().is_terminal());
+            tracing_subscriber::registry().with(spans).with(shown.with_filter(lines)).try_init()
+        }
         LogFormat::Json => {
-            subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+            let shown = shown.json().flatten_event(true).with_current_span(true).with_span_list(false);
+            tracing_subscriber::registry().with(spans).with(shown.with_filter(lines)).try_init()
         }
     };
     std::panic::set_hook(Box::new(|panic| {

@@ -17,13 +17,13 @@ mod tests;
 
 pub use contest::{Earned, contest, forecasts_earned};
 pub use errors::{ForecastErrors, WeekError, forecast_errors};
-pub use sinks::Webhook;
+pub use sinks::{Post, Webhook};
 
 use crate::error::{Error, Result};
 use crate::monitoring::{self, TableDrift};
 use crate::operations::Operations;
-use crate::pipelines::Order;
-use crate::serving::{self, Identity, Loaded};
+use crate::pipelines::{KINDS, Order};
+use crate::serving::{self, Identity, Loaded, Request};
 use std::collections::BTreeSet;
 use tradewind_core::{ErrorKind, Fault, Run};
 use tradewind_ops::monitor::alerts::{
@@ -106,6 +106,9 @@ pub fn alert_settings(settings: &MonitorSettings) -> AlertSettings {
     let mut sinks = vec!["log".to_owned()];
     if !settings.webhook.trim().is_empty() {
         sinks.push(sinks::WEBHOOK.to_owned());
+    }
+    if !settings.mail_server.trim().is_empty() {
+        sinks.push(sinks::MAIL.to_owned());
     }
     // All signals of a look come together: nothing is gained by waiting for more.
     AlertSettings { rules, group_wait_ms: 0, sinks, ..AlertSettings::default() }
@@ -214,11 +217,11 @@ pub async fn look(run: &Run, operations: &Operations) -> Result<Seen> {
     let alerts = Alerts::open(operations.database.clone(), alert_settings(&settings))?;
     let lines = alerts.observe(&signals(errors.as_ref(), &drift)).await?;
     alerts.collect().await?;
-    let webhook = Webhook::of(&settings, operations.shop.settings().shop.language == Language::Zh)?;
+    let chinese = operations.shop.settings().shop.language == Language::Zh;
+    let (webhook, post) = (Webhook::of(&settings, chinese)?, Post::of(&settings, chinese)?);
     let mut sinks: Vec<&dyn Sink> = vec![&LogSink];
-    if let Some(webhook) = &webhook {
-        sinks.push(webhook);
-    }
+    sinks.extend(webhook.iter().map(|sink| sink as &dyn Sink));
+    sinks.extend(post.iter().map(|sink| sink as &dyn Sink));
     let delivered = alerts.deliver(&sinks, 100).await?;
 
     let mut seen = Seen { errors, drift, lines, delivered, because: vec![], run: None };
@@ -237,13 +240,31 @@ pub async fn look(run: &Run, operations: &Operations) -> Result<Seen> {
     }
     let triggers = Triggers::open(operations.database.clone());
     if let Retrain::Now { because } = triggers.ask(MODEL, &retrain_settings(&settings), &signs).await? {
-        let mut new = Order::default().new_run(&operations.shop)?;
+        let mut new = order_of(&operations.registry).await?.new_run(&operations.shop)?;
         new.asked_by = "system:watch".to_owned();
         new.reason = because.iter().map(reason).collect::<Vec<_>>().join("; ");
         seen.run = Some(operations.jobs.enqueue(new).await?);
         seen.because = because;
     }
     Ok(seen)
+}
+
+/// What trains anew all that is in production, each kind the way it was made.
+async fn order_of(registry: &Registry) -> Result<Order> {
+    let (mut kinds, mut requests) = (Vec::new(), Vec::new());
+    for kind in KINDS {
+        match registry.version(&Reference::alias(kind.name(), CHAMPION)?).await {
+            Ok(version) => {
+                kinds.push(kind);
+                // A version of another way of registering is made as the shop's settings say.
+                let params = version.manifest.params;
+                requests.extend(serde_json::from_value(params).ok().filter(|r: &Request| r.kind() == kind));
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(Order { kinds, requests, ..Order::default() })
 }
 
 /// Why a model is trained anew, in words.
