@@ -85,7 +85,9 @@ fn main() -> ExitCode {
         run = run.with_progress(Arc::new(progress::Terminal::new()));
     }
     // The server has an end of its own, for several signals.
-    if !matches!(cli.command, Command::Serve(_)) {
+    let serves = matches!(&cli.command, Command::Serve(_))
+        || matches!(&cli.command, Command::Demo(args) if args.serve);
+    if !serves {
         let flag = run.cancel_flag();
         // Without a handler (no such signal here) Ctrl-C still ends the process, only less gently.
         let _ = ctrlc::set_handler(move || {

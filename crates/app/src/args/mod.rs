@@ -7,6 +7,7 @@ pub(crate) mod serve;
 pub(crate) mod traffic;
 
 use crate::lang::Lang;
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -707,6 +708,18 @@ pub(crate) struct DemoArgs {
     /// Days of history
     #[arg(long, default_value_t = 730, value_name = "N", value_parser = clap::value_parser!(u32).range(120..=3_650))]
     pub(crate) days: u32,
+    /// The last day of history [default: 2026-10-31; yesterday with --serve]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) end_date: Option<NaiveDate>,
+    /// Serve the shop: dashboard, models trained as they would be over four weeks, live visitors, until Ctrl-C
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Where to listen, as address:port; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", requires = "serve")]
+    pub(crate) listen: Option<String>,
+    /// Visitors a minute
+    #[arg(long, default_value_t = 240, value_name = "N", requires = "serve", value_parser = clap::value_parser!(u32).range(0..=6_000))]
+    pub(crate) visitors: u32,
 }
 
 /// `tradewind models`

@@ -9,6 +9,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen, as address:port; port 0 takes a free one [default: `[serve] listen`, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// Also run jobs in this process, N steps at once; 0 leaves them to `tradewind jobs work`
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub(crate) work: u16,
     /// Write the address taken to this file once requests are answered
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) address_file: Option<PathBuf>,

@@ -3,9 +3,10 @@
 use crate::Context;
 use crate::args::serve::ServeArgs;
 use crate::exit::Exit;
-use crate::serve::{self, Listening};
+use crate::serve::{self, Listening, Process};
 use serde_json::json;
 use std::net::SocketAddr;
+use tracing::level_filters::LevelFilter;
 use tradewind::{Error, Result};
 
 pub(crate) fn run(context: &mut Context, args: &ServeArgs) -> Result<Exit> {
@@ -14,9 +15,10 @@ pub(crate) fn run(context: &mut Context, args: &ServeArgs) -> Result<Exit> {
     if let Some(listen) = &args.listen {
         settings.listen.clone_from(listen);
     }
-    let threads = context.run.threads;
+    let process =
+        Process { threads: context.run.threads, steps_at_once: args.work.into(), log: LevelFilter::INFO };
     let printer = context.printer.clone();
-    serve::run(&shop, settings, threads, |told: &Listening| {
+    serve::run(&shop, settings, process, |told: &Listening| {
         let scheme = if told.tls { "https" } else { "http" };
         if printer.json {
             let line = json!({

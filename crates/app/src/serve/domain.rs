@@ -7,6 +7,7 @@ use super::problem::{Http, Problem};
 use super::routes::cache::{AnswerCache, Cached, Key};
 use super::routes::learn;
 use super::state::Server;
+use arc_swap::ArcSwapOption;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tradewind::event_log::ShopClock;
 use tradewind::ingest::event_log::EventLog;
+use tradewind::ops::experiment::Assigner;
 use tradewind::serving::{Identity, Kind, Loaded, Serving, data_fingerprint};
 use tradewind::{ErrorKind, Run, Shop};
 
@@ -37,6 +39,8 @@ type Shadow = Box<dyn FnOnce() + Send>;
 pub(crate) struct Domain {
     /// The versions that answer.
     pub(crate) serving: Arc<Serving>,
+    /// The arms of running experiments as they were last seen.
+    pub(crate) arms: ArcSwapOption<Assigner>,
     /// The event log; none where events are not taken.
     pub(crate) log: Option<Arc<dyn EventLog>>,
     /// The clock on the shop's wall.
@@ -71,6 +75,7 @@ impl Domain {
         });
         Self {
             serving: Arc::default(),
+            arms: ArcSwapOption::empty(),
             log,
             clock,
             shop: None,

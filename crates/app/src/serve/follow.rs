@@ -9,6 +9,7 @@
 //! its route; without one the champion answers: of several models of a kind that named like the route, else the first by
 //! name.
 
+use super::arms;
 use super::domain::Domain;
 use super::routes::learn;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tradewind::event_log::ShopEvent;
 use tradewind::ingest::event_log::Start;
+use tradewind::ops::experiment::Experiments;
 use tradewind::ops::registry::{CHAMPION, Kind, Page, Reference, Registry, Version};
 use tradewind::ops::traffic::{Split, Traffic};
 use tradewind::serving::{Identity, LiveEvent, Loaded, Route};
@@ -53,6 +55,7 @@ impl Wanted {
 pub(crate) struct Follower {
     registry: Registry,
     traffic: Traffic,
+    experiments: Experiments,
     domain: Arc<Domain>,
     /// What each route was given last.
     marks: BTreeMap<String, String>,
@@ -62,8 +65,13 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Nothing is loaded yet.
-    pub(crate) fn new(registry: Registry, traffic: Traffic, domain: Arc<Domain>) -> Self {
-        Self { registry, traffic, domain, marks: BTreeMap::new(), told: BTreeMap::new() }
+    pub(crate) fn new(
+        registry: Registry,
+        traffic: Traffic,
+        experiments: Experiments,
+        domain: Arc<Domain>,
+    ) -> Self {
+        Self { registry, traffic, experiments, domain, marks: BTreeMap::new(), told: BTreeMap::new() }
     }
 
     /// Looks once, and loads and swaps what changed. A route whose new versions cannot be loaded keeps the old ones.
@@ -165,11 +173,22 @@ impl Follower {
                 None => break,
             }
         }
+        let assigner = self.experiments.assigner().await?;
+        for (experiment, arm, reference) in arms::naming(assigner.running()) {
+            match self.registry.version(reference).await {
+                Ok(version) => {
+                    let route = arms::held(&route_of(&version), experiment, arm);
+                    out.insert(route, Wanted::Champion(Box::new(version)));
+                }
+                Err(e) => tracing::warn!(experiment, arm, "the version of an arm is not there: {e}"),
+            }
+        }
         for (route, versions) in champions {
             let own = versions.iter().position(|v| v.name == route).unwrap_or(0);
             let Some(version) = versions.into_iter().nth(own) else { continue };
             out.entry(route).or_insert(Wanted::Champion(Box::new(version)));
         }
+        self.domain.arms.store(Some(Arc::new(assigner)));
         Ok(out)
     }
 
@@ -282,7 +301,7 @@ pub(crate) async fn replay(domain: &Domain) -> Result<()> {
 }
 
 /// The route that a champion answers.
-fn route_of(version: &Version) -> String {
+pub(crate) fn route_of(version: &Version) -> String {
     match version.kind {
         Kind::Learn => learn::route(&version.name),
         kind => kind.name().to_owned(),

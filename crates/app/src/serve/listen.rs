@@ -126,7 +126,6 @@ pub(crate) async fn serve(
     if let Some(beside) = beside {
         beside.abort();
     }
-    server.access.database().close().await;
     served.map_err(io)
 }
 

@@ -10,6 +10,7 @@
 //! description, the test of every role) follows from that line.
 
 mod answer;
+mod arms;
 mod assignments;
 mod changes;
 mod collect;
@@ -30,6 +31,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod time;
+mod traces;
 
 pub(crate) use listen::TlsFiles;
 
@@ -49,9 +51,13 @@ use std::time::Duration;
 use table::Routes;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use traces::Traces;
+use tracing::level_filters::LevelFilter;
 use tradewind::event_log::ShopClock;
 use tradewind::operations::Operations;
 use tradewind::ops::access::Access;
+use tradewind::ops::experiment::Experiments;
+use tradewind::ops::jobs::{Stop, Worker, WorkerSettings};
 use tradewind::ops::traffic::Traffic;
 use tradewind::warehouse::settings::ServeSettings;
 use tradewind::{Error, Result, Shop};
@@ -65,28 +71,41 @@ pub(crate) struct Listening {
     pub(crate) has_keys: bool,
 }
 
+/// How the server lives in its process.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    /// Threads that answer, and threads of each step of a job; 0: all cores.
+    pub(crate) threads: usize,
+    /// Steps of jobs at once; 0: jobs are left to other processes.
+    pub(crate) steps_at_once: usize,
+    /// What is worth a line of the log.
+    pub(crate) log: LevelFilter,
+}
+
 /// Serves the shop until a signal ends it. `settings` are the shop's, with what the command line changed; `listening` is
 /// told once the server takes requests.
 pub(crate) fn run(
     shop: &Shop,
     settings: ServeSettings,
-    threads: usize,
+    process: Process,
     listening: impl FnOnce(&Listening) -> Result<()>,
 ) -> Result<()> {
-    telemetry::log(settings.log);
+    let traces = Traces::open(&settings)?;
+    telemetry::log(settings.log, process.log, traces.as_ref());
     let metrics = telemetry::metrics()?;
     let runtime = {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        if threads > 0 {
-            builder.worker_threads(threads);
+        if process.threads > 0 {
+            builder.worker_threads(process.threads);
         }
         builder
             .enable_all()
             .build()
             .map_err(|e| Error::asked(format!("no threads to serve with: {e}"), "try again"))?
     };
-    runtime.block_on(async {
-        let Operations { database, jobs, registry, .. } = Operations::open(shop).await?;
+    let served = runtime.block_on(async {
+        let operations = Operations::open(shop).await?;
+        let Operations { database, jobs, registry, .. } = operations.clone();
         let access = Access::open(database.clone()).await?;
         let has_keys = !access.keys().await?.is_empty();
         let tls = match tls_files(shop, &settings)? {
@@ -116,7 +135,7 @@ pub(crate) fn run(
         let openapi = openapi_text(sagemaker)?;
         let log = tradewind::event_log::open(shop).await?;
         let domain = Arc::new(Domain::new(Some(log.clone()), ShopClock::of(shop)?).with_shop(shop.clone()));
-        let traffic = Traffic::open(database);
+        let traffic = Traffic::open(database.clone());
         let server = Server::new(
             settings,
             access,
@@ -130,13 +149,14 @@ pub(crate) fn run(
         );
         // The state has just answered.
         server.readiness.state_answered();
-        let follower = Follower::new(registry, traffic, domain);
+        let follower = Follower::new(registry, traffic, Experiments::open(database.clone()), domain);
         server.readiness.set("models", false);
         let (loaded, first) = tokio::sync::oneshot::channel();
         let follower = tokio::spawn(start(server.clone(), follower, loaded));
         let collector = (collect_every > Duration::ZERO)
             .then(|| tokio::spawn(collect::collect(shop.clone(), log.clone(), collect_every)));
         let keeper = identity.map(|identity| tokio::spawn(identity.keep()));
+        let worker = Workshop::open(&operations, process);
         // A small shop is ready before anybody asks; what loads for longer is loaded beside the probes.
         let _ = tokio::time::timeout(QUICK_START, first).await;
         let router = router(&server, routes::all(sagemaker));
@@ -148,12 +168,52 @@ pub(crate) fn run(
         for task in keeper.into_iter().chain(collector) {
             task.abort();
         }
+        if let Some(worker) = worker {
+            worker.close().await;
+        }
         // Whatever was acknowledged is on disk already; the log is only let go of.
         if let Err(e) = log.close().await {
             tracing::warn!("the event log was not closed: {e}");
         }
+        database.close().await;
         served
-    })
+    });
+    drop(runtime);
+    if let Some(traces) = traces {
+        traces.close();
+    }
+    served
+}
+
+/// A worker in the server's process.
+struct Workshop {
+    stop: Stop,
+    working: tokio::task::JoinHandle<()>,
+}
+
+impl Workshop {
+    fn open(operations: &Operations, process: Process) -> Option<Self> {
+        if process.steps_at_once == 0 {
+            return None;
+        }
+        let works = tradewind::pipelines::works(operations, process.threads);
+        let settings = WorkerSettings { slots: process.steps_at_once, ..WorkerSettings::default() };
+        let worker = Worker::new(operations.jobs.clone(), works).with(settings);
+        let stop = Stop::default();
+        let asked = stop.clone();
+        let working = tokio::spawn(async move {
+            if let Err(e) = worker.run(&asked).await {
+                tracing::error!("no jobs are run here: {e}");
+            }
+        });
+        Some(Self { stop, working })
+    }
+
+    /// Asks the steps under way to stop; what does not end in time is left to the next worker.
+    async fn close(self) {
+        self.stop.stop();
+        let _ = self.working.await;
+    }
 }
 
 /// How often the registry is looked at.

@@ -9,6 +9,7 @@ mod identity;
 mod manners;
 mod raw;
 mod shop;
+mod traces;
 
 use super::{command, ok};
 use reqwest::blocking::{Client, RequestBuilder, Response};

@@ -26,8 +26,10 @@ mod plan;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
-pub use folder::{TRUTH_FILE, make};
+pub use folder::{Arrivals, TRUTH_FILE, make, make_behind};
+pub use visitors::{Act, Visit, Visitors};
 
 use arrow::record_batch::RecordBatch;
 use chrono::{Datelike, Days, NaiveDate};

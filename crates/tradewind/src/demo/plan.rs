@@ -24,6 +24,7 @@ pub(super) mod stream {
     pub(in super::super) const OWN_EVENTS: u64 = 5;
     pub(in super::super) const DIRT: u64 = 6;
     pub(in super::super) const SEARCHES: u64 = 7;
+    pub(in super::super) const VISITORS: u64 = 8;
     /// And one for each product from here on.
     pub(in super::super) const PRODUCTS: u64 = 1_000;
 }

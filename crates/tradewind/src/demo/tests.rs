@@ -337,3 +337,89 @@ fn odd_sizes_work_and_wrong_ones_are_told_together() {
     run.cancel();
     assert!(simulate(&run, &tiny).is_err());
 }
+
+#[test]
+fn a_shop_that_is_behind_becomes_the_whole_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = Run::new(3);
+    let settings = DemoSettings { n_products: 12, days: 120, ..DemoSettings::default() };
+    let counts = |shop: &tradewind_warehouse::Shop| -> Vec<String> {
+        ["sales", "events", "prices", "stock", "market", "products", "promotions", "calendar"]
+            .iter()
+            .map(|table| {
+                let batches = shop.sql(&format!("SELECT COUNT(*) AS n FROM {table}")).unwrap();
+                arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap()
+            })
+            .collect()
+    };
+    let (whole, made) = make(&run, &dir.path().join("whole"), &settings).unwrap();
+    let (behind, same, arrivals) = make_behind(&run, &dir.path().join("behind"), &settings, 28).unwrap();
+    assert_eq!(made, same);
+    assert_eq!(behind.settings().events.collect_seconds, 15);
+    let newest = |shop: &tradewind_warehouse::Shop| {
+        let batches = shop.sql("SELECT CAST(MAX(ds) AS DATE) FROM sales").unwrap();
+        arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap()
+    };
+    assert_eq!(newest(&behind), "2026-10-03");
+    let lines = arrivals.take_in(&run, &behind).unwrap();
+    assert!(lines > 0);
+    assert_eq!(counts(&behind), counts(&whole));
+    assert_eq!(newest(&behind), newest(&whole));
+    // Once is enough.
+    arrivals.take_in(&run, &behind).unwrap();
+    assert_eq!(counts(&behind), counts(&whole));
+    make_behind(&run, &dir.path().join("short"), &settings, 110).unwrap_err();
+}
+
+#[test]
+fn visitors_click_what_is_of_their_taste() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = Run::new(3);
+    let settings = DemoSettings { n_products: 40, days: 120, ..DemoSettings::default() };
+    let (shop, _) = make(&run, &dir.path().join("shop"), &settings).unwrap();
+    let batches = shop.sql("SELECT product_id, category FROM products ORDER BY product_id").unwrap();
+    let mut shelf: HashMap<String, String> = HashMap::new();
+    for batch in &batches {
+        let text =
+            |k: usize, row: usize| arrow::util::display::array_value_to_string(batch.column(k), row).unwrap();
+        for row in 0..batch.num_rows() {
+            shelf.insert(text(0, row), text(1, row));
+        }
+    }
+    let shown: Vec<String> = shelf.keys().cloned().collect();
+    let mut visitors = Visitors::of(&run, &shop).unwrap();
+    let mut sizes: HashMap<&str, f64> = HashMap::new();
+    shelf.values().for_each(|category| *sizes.entry(category).or_default() += 1.0);
+    let mut clicks: HashMap<(usize, &str), f64> = HashMap::new();
+    let (mut counted, mut of_taste, mut guests) = (HashMap::<&str, usize>::new(), HashMap::new(), 0);
+    for _ in 0..4_000 {
+        let visit = visitors.arrive();
+        guests += usize::from(visit.user_id.starts_with("guest-"));
+        *of_taste.entry(visit.taste).or_insert(0) += 1;
+        for act in visitors.walk(&visit, &shown) {
+            *counted.entry(act.event).or_default() += 1;
+            if act.event == "click" {
+                let category = &*shelf[act.product_id.as_ref().unwrap()];
+                *clicks.entry((visit.taste, category)).or_default() += 1.0 / sizes[category];
+            }
+        }
+    }
+    assert!((450..750).contains(&guests), "{guests}");
+    for (taste, visits) in of_taste.into_iter().filter(|(_, visits)| *visits > 150) {
+        let mut rates: Vec<f64> = sizes
+            .keys()
+            .map(|c| clicks.get(&(taste, *c)).copied().unwrap_or(0.0) / f64::from(visits))
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        // One shelf is liked, the others are not.
+        let (liked, next) = (rates[rates.len() - 1], rates[rates.len() - 2]);
+        assert!((0.09..0.18).contains(&liked) && next < 0.06, "{taste}: {rates:?}");
+    }
+    for (earlier, later) in [("view", "cart"), ("cart", "purchase"), ("purchase", "rating")] {
+        assert!(counted[earlier] > counted[later] && counted[later] > 0, "{counted:?}");
+    }
+    let mut again = Visitors::of(&run, &shop).unwrap();
+    let mut first = Visitors::of(&run, &shop).unwrap();
+    let (a, b) = (again.arrive(), first.arrive());
+    assert_eq!((again.walk(&a, &shown), a), (first.walk(&b, &shown), b));
+}

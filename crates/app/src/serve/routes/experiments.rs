@@ -3,10 +3,12 @@
 //! `assign` says which arms a user is in and notes the exposure in the event log; events and sales of the same user are
 //! counted from then on. A look reads the figures, keeps the reading, and stops the experiment where a guard is broken.
 
+use super::recommendations;
 use super::wire::{PageQuery, hundredths, usual_page};
 use crate::serve::changes::{change, write_down};
 use crate::serve::door::{Caller, Door, Limits};
 use crate::serve::extract::{Body, Path, Query};
+use crate::serve::follow;
 use crate::serve::problem::Problem;
 use crate::serve::state::Server;
 use crate::serve::table::Routes;
@@ -23,7 +25,7 @@ use tradewind::experiments::{self, EXPOSURE, METRICS};
 use tradewind::ingest::event_log::Event;
 use tradewind::ops::access::{Principal, Role, Scope};
 use tradewind::ops::experiment::{
-    Arm, Definition, Experiment as Kept, KeptLook, Method, Purpose, State as Stands, Step,
+    Arm, Assigned, Definition, Experiment as Kept, KeptLook, Method, Purpose, State as Stands, Step,
 };
 use tradewind::ops::registry::Page;
 use utoipa::{IntoParams, ToSchema};
@@ -63,6 +65,10 @@ pub(crate) struct ExperimentArm {
     /// Its share of the experiment's users in percent, to a hundredth; all sum to 100.
     #[schema(minimum = 0, maximum = 100, example = 50.0)]
     percent: f64,
+    /// The version of a model of recommendations that answers users of the arm; left out: the one that answers everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "recommendations@3")]
+    version: Option<String>,
     /// Settings for whoever shows it, told with each assignment.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -225,6 +231,7 @@ impl ExperimentTold {
                 .map(|a| ExperimentArm {
                     name: a.name,
                     percent: f64::from(a.weight) / 100.0,
+                    version: a.reference.map(|reference| reference.to_string()),
                     settings: a.settings,
                 })
                 .collect(),
@@ -350,7 +357,16 @@ fn definition(asked: ExperimentAsked) -> Result<Definition, Problem> {
     let mut arms = Vec::with_capacity(asked.arms.len());
     for (k, arm) in asked.arms.into_iter().enumerate() {
         let weight = hundredths(&format!("arms[{k}].percent"), arm.percent)?;
-        arms.push(Arm { name: arm.name, weight, reference: None, settings: arm.settings });
+        let reference = match arm.version {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                let detail = "a version, as recommendations@3";
+                let field = format!("arms[{k}].version");
+                Problem::new(ErrorKind::InvalidParams, format!("`{field}` must be {detail}"))
+                    .field(field, detail)
+            })?),
+        };
+        arms.push(Arm { name: arm.name, weight, reference, settings: arm.settings });
     }
     let mut metrics = Vec::with_capacity(asked.metrics.len());
     for (k, m) in asked.metrics.into_iter().enumerate() {
@@ -441,7 +457,22 @@ async fn draft(
     Body(asked): Body<ExperimentAsked>,
 ) -> Result<(StatusCode, Json<ExperimentTold>), Problem> {
     let change = change(&caller, asked.reason.clone(), String::new());
-    let kept = server.assignments.experiments.draft(&definition(asked)?, &change).await?;
+    let definition = definition(asked)?;
+    for (k, arm) in definition.arms.iter().enumerate() {
+        let Some(reference) = &arm.reference else { continue };
+        let field = format!("arms[{k}].version");
+        let version = server.registry.version(reference).await.map_err(|e| {
+            let told = e.to_string();
+            Problem::of(&e).field(field.clone(), told)
+        })?;
+        // Arms deal users, and of all routes only that of recommendations knows its users.
+        if follow::route_of(&version) != recommendations::ROUTE {
+            let detail = format!("a version of recommendations; {reference} is one of {}", version.kind);
+            return Err(Problem::new(ErrorKind::InvalidParams, format!("`{field}` must be {detail}"))
+                .field(field, detail));
+        }
+    }
+    let kept = server.assignments.experiments.draft(&definition, &change).await?;
     Ok((StatusCode::CREATED, changed(&server, &caller, "experiments.draft", kept).await?))
 }
 
@@ -497,6 +528,40 @@ pub(crate) struct AssignedArms {
     arms: Vec<AssignedArm>,
 }
 
+/// Notes that a user was shown what is different in these arms, once each.
+pub(super) async fn expose(server: &Server, user: &str, assigned: &[Assigned<'_>]) -> Result<(), Problem> {
+    let mut exposures = Vec::new();
+    let now_ms = server.access.database().now_ms();
+    for a in assigned {
+        let place = experiments::place(&a.experiment.name, &a.arm.name);
+        let Some(event_id) = server.assignments.unnoted(&place, user) else { continue };
+        let event = ShopEvent {
+            event_id: event_id.clone(),
+            ds: now_ms,
+            event: EXPOSURE.to_owned(),
+            user_id: Some(user.to_owned()),
+            session_id: None,
+            product_id: None,
+            query: Some(place),
+            value: None,
+        };
+        let payload = serde_json::to_vec(&event)
+            .map_err(|_| Problem::new(ErrorKind::Internal, "the exposure cannot be kept"))?;
+        exposures.push(Event::new(event_id, user, now_ms, payload));
+    }
+    if !exposures.is_empty() {
+        let Some(log) = &server.domain.log else {
+            return Err(Problem::new(
+                ErrorKind::Unavailable,
+                "exposures cannot be noted: there is no event log",
+            ));
+        };
+        log.append(&exposures).await.map_err(|e| Problem::of(&e).retry_after(Duration::from_secs(2)))?;
+        server.assignments.note(exposures.into_iter().map(|e| e.id));
+    }
+    Ok(())
+}
+
 /// Which arms a user is in. The exposure is noted, so ask when the user is shown the difference, not before.
 #[utoipa::path(
     post, path = "/v1/experiments/assign", tag = "experiments", request_body = AssignAsked,
@@ -514,35 +579,7 @@ async fn assign(
     }
     let assigner = server.assignments.assigner().await?;
     let assigned = assigner.assign(&user);
-    let mut exposures = Vec::new();
-    let now_ms = server.access.database().now_ms();
-    for a in &assigned {
-        let place = experiments::place(&a.experiment.name, &a.arm.name);
-        let Some(event_id) = server.assignments.unnoted(&place, &user) else { continue };
-        let event = ShopEvent {
-            event_id: event_id.clone(),
-            ds: now_ms,
-            event: EXPOSURE.to_owned(),
-            user_id: Some(user.clone()),
-            session_id: None,
-            product_id: None,
-            query: Some(place),
-            value: None,
-        };
-        let payload = serde_json::to_vec(&event)
-            .map_err(|_| Problem::new(ErrorKind::Internal, "the exposure cannot be kept"))?;
-        exposures.push(Event::new(event_id, user.clone(), now_ms, payload));
-    }
-    if !exposures.is_empty() {
-        let Some(log) = &server.domain.log else {
-            return Err(Problem::new(
-                ErrorKind::Unavailable,
-                "exposures cannot be noted: there is no event log",
-            ));
-        };
-        log.append(&exposures).await.map_err(|e| Problem::of(&e).retry_after(Duration::from_secs(2)))?;
-        server.assignments.note(exposures.into_iter().map(|e| e.id));
-    }
+    expose(&server, &user, &assigned).await?;
     let arms = assigned
         .into_iter()
         .map(|a| AssignedArm {

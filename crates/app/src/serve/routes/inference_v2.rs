@@ -6,6 +6,7 @@
 //! | forecasts | `id` (`BYTES`); parameters `target`, `by` | `ds` (`BYTES`), `mean`, `quantiles` (`FP64`) |
 
 use super::learn::learned;
+use crate::serve::arms;
 use crate::serve::domain::{Domain, fresh};
 use crate::serve::door::{Door, Limits};
 use crate::serve::extract::{Body, Path};
@@ -486,10 +487,12 @@ struct Found {
 fn find(domain: &Domain, model: &str, number: Option<&str>, request: &str) -> Result<Found, Problem> {
     let table = domain.serving.table();
     let of_model = |l: &Arc<Loaded>| l.identity.model == model;
-    let route = table.routes().find(|(_, route)| of_model(route.main()));
-    let route = route.or_else(|| table.routes().find(|(_, route)| route.versions().any(of_model)));
+    // A route that an arm of an experiment holds is for the users of the arm.
+    let routes = || table.routes().filter(|(name, _)| !arms::is_held(name));
+    let route = routes().find(|(_, route)| of_model(route.main()));
+    let route = route.or_else(|| routes().find(|(_, route)| route.versions().any(of_model)));
     let Some((name, route)) = route else {
-        let mut known: Vec<&str> = table.routes().map(|(_, r)| r.main().identity.model.as_str()).collect();
+        let mut known: Vec<&str> = routes().map(|(_, r)| r.main().identity.model.as_str()).collect();
         known.dedup();
         let shown: String = model.chars().take(100).collect();
         return Err(Problem::new(

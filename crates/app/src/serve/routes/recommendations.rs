@@ -1,11 +1,14 @@
 //! `/v1/recommendations`: what to show to whom, on every surface, with filters, rules, mixing and reasons.
 
+use super::experiments::expose;
 use super::wire::{LanguageParam, ModelRef, json, listed};
+use crate::serve::arms;
 use crate::serve::domain::{Domain, fresh};
 use crate::serve::door::Door;
 use crate::serve::extract::{Body, Query};
 use crate::serve::layers::RequestId;
 use crate::serve::problem::Problem;
+use crate::serve::state::Server;
 use crate::serve::table::Routes;
 use axum::Extension;
 use axum::extract::State;
@@ -468,8 +471,15 @@ pub(super) fn add(routes: Routes) -> Routes {
         .at(Door::Key(Role::Analyst, Some(Scope::Recommendations)), routes!(many_users))
 }
 
-fn respond(domain: &Domain, id: &RequestId, asked: RecommendationsBody) -> Result<Response, Problem> {
-    let (version, shadows) = domain.choose(ROUTE, asked.user.as_deref(), id.text())?;
+async fn respond(server: &Server, id: &RequestId, asked: RecommendationsBody) -> Result<Response, Problem> {
+    let domain = &server.domain;
+    let (mut version, shadows) = domain.choose(ROUTE, asked.user.as_deref(), id.text())?;
+    if let (Some(user), Some(assigner)) = (&asked.user, domain.arms.load_full())
+        && let Some((arm, its)) = arms::version(domain, &assigner, ROUTE, user)
+    {
+        expose(server, user, &[arm]).await?;
+        version = its;
+    }
     let body = answer(&version, &asked)?;
     domain.shadow(ROUTE, shadows, move |version| answer(version, &asked));
     Ok(fresh(&version, "application/json", body))
@@ -481,11 +491,11 @@ fn respond(domain: &Domain, id: &RequestId, asked: RecommendationsBody) -> Resul
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn for_you(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::ForYou))
+    respond(&server, &id, asked.body(SurfaceParam::ForYou)).await
 }
 
 /// What is like the items given.
@@ -494,11 +504,11 @@ async fn for_you(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn similar(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::Similar))
+    respond(&server, &id, asked.body(SurfaceParam::Similar)).await
 }
 
 /// What is bought together with the items given.
@@ -507,11 +517,11 @@ async fn similar(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn bought_together(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::BoughtTogether))
+    respond(&server, &id, asked.body(SurfaceParam::BoughtTogether)).await
 }
 
 /// What comes next in the session.
@@ -520,11 +530,11 @@ async fn bought_together(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn session(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::NextInSession))
+    respond(&server, &id, asked.body(SurfaceParam::NextInSession)).await
 }
 
 /// What rises now.
@@ -533,11 +543,11 @@ async fn session(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn trending(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::Trending))
+    respond(&server, &id, asked.body(SurfaceParam::Trending)).await
 }
 
 /// What goes with a whole cart.
@@ -546,11 +556,11 @@ async fn trending(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn cart(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::CartAddOns))
+    respond(&server, &id, asked.body(SurfaceParam::CartAddOns)).await
 }
 
 /// The items given, in the best order.
@@ -559,11 +569,11 @@ async fn cart(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn rank(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::RankThese))
+    respond(&server, &id, asked.body(SurfaceParam::RankThese)).await
 }
 
 /// The items that a search found, moved towards what fits the user.
@@ -572,11 +582,11 @@ async fn rank(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn search(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Query(asked): Query<RecommendationsParams>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked.body(SurfaceParam::SearchRerank))
+    respond(&server, &id, asked.body(SurfaceParam::SearchRerank)).await
 }
 
 /// What to show on any surface, with everything that can be asked for.
@@ -585,11 +595,11 @@ async fn search(
     responses((status = 200, description = "The items, best first", body = RecommendationsAnswer))
 )]
 async fn any_surface(
-    State(domain): State<Arc<Domain>>,
+    State(server): State<Server>,
     Extension(id): Extension<RequestId>,
     Body(asked): Body<RecommendationsBody>,
 ) -> Result<Response, Problem> {
-    respond(&domain, &id, asked)
+    respond(&server, &id, asked).await
 }
 
 /// The lists of many users.

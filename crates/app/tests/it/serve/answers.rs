@@ -443,6 +443,73 @@ fn a_corrupt_version_is_refused_and_a_split_keeps_to_its_users() {
 }
 
 #[test]
+fn an_arm_is_answered_by_the_version_that_it_names() {
+    let (mut shop, key) = shop("[events]\ncollect_seconds = 1\n");
+    let served = shop.serve();
+    ready(&served);
+    let arm =
+        |name: &str, version: Option<&str>| json!({ "name": name, "percent": 50.0, "version": version });
+    let plan = |version: &str| {
+        json!({
+            "name": "engines", "judged": "sequential", "users": 1000, "reason": "which is clicked more",
+            "arms": [arm("as_now", None), arm("other", Some(version))],
+            "metrics": [{ "name": "click_through", "purpose": "primary" }],
+        })
+    };
+    let draft = |version: &str| served.post("/v1/experiments", &key, &plan(version).to_string());
+    let told = problem(draft("no version"), 422, "invalid_params");
+    assert_eq!(told["errors"][0]["field"], "arms[1].version");
+    let told = problem(draft("recommendations@9"), 404, "not_found");
+    assert_eq!(told["errors"][0]["field"], "arms[1].version");
+    problem(draft("forecasts@2"), 422, "invalid_params");
+    assert_eq!(json(draft("recommendations@2"))["arms"][1]["version"], "recommendations@2");
+    let version = |user: usize| {
+        get(&served, &key, &format!("/v1/recommendations?n=1&user=u{user}"))["model"]["version"]
+            .as_u64()
+            .unwrap()
+    };
+    // Nobody is in an experiment that has not started.
+    assert!((0..40).all(|user| version(user) == 1));
+    post(&served, &key, "/v1/experiments/engines/start", &json!({ "reason": "go" }));
+    let begun = Instant::now();
+    while !(0..40).any(|user| version(user) == 2) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", served.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_millis(2_100));
+    let mut of_other = 0;
+    for user in 0..60 {
+        let told = post(&served, &key, "/v1/experiments/assign", &json!({ "user_id": format!("u{user}") }));
+        let other = told["arms"][0]["arm"] == "other";
+        of_other += usize::from(other);
+        assert_eq!(version(user), if other { 2 } else { 1 }, "{told}");
+    }
+    assert!((15..=45).contains(&of_other), "{of_other}");
+    // Who is not said to be anybody is in no arm.
+    assert_eq!(get(&served, &key, "/v1/recommendations?n=1")["model"]["version"], 1);
+
+    // An answer of the arm's version is an exposure; asked for again it is none. Nobody asked for these users' arms.
+    let users: Vec<usize> = (1_000..1_100).filter(|user| version(*user) == 2).collect();
+    assert!((25..=75).contains(&users.len()), "{users:?}");
+    users.iter().for_each(|user| assert_eq!(version(*user), 2));
+    let exposed = || -> u64 {
+        let look = post(&served, &key, "/v1/experiments/engines/looks", &json!({}));
+        let units = look["reading"]["units"].as_array().unwrap().clone();
+        units.iter().find(|u| u[0] == "other").unwrap()[1].as_u64().unwrap()
+    };
+    let wanted = (of_other + users.len()) as u64;
+    let begun = Instant::now();
+    let mut seen = exposed();
+    // Those who were answered while the start spread may be among them too.
+    while seen < wanted {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{seen} of {wanted}: {}", served.log());
+        std::thread::sleep(Duration::from_millis(500));
+        seen = exposed();
+    }
+    assert_eq!(seen, wanted);
+}
+
+#[test]
 fn events_count_at_once_and_are_there_after_a_kill() {
     let (mut shop, key) = shop("[events]\ncollect_seconds = 1\n");
     let mut served = shop.serve();
