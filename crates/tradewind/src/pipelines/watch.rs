@@ -6,6 +6,7 @@ use crate::watching;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tradewind_ops::jobs::{Blocking, Fingerprint, Level, Made};
+use tradewind_ops::monitor::alerts::LineKind;
 
 /// Looks once, and leaves what it saw in short.
 pub(super) fn watch(operations: &Operations, threads: usize) -> Blocking {
@@ -16,7 +17,13 @@ pub(super) fn watch(operations: &Operations, threads: usize) -> Blocking {
             let run = run_of(context, threads);
             let seen = Handle::current().block_on(watching::look(&run, &operations))?;
             for line in &seen.lines {
-                context.log(Level::Info, &format!("{}: {} {}", line.subject, line.text, line.details));
+                let kind = match line.kind {
+                    LineKind::Firing => "began",
+                    LineKind::Still => "still on",
+                    LineKind::Resolved => "over",
+                };
+                let text = format!("{kind}: {}: {} ({})", line.subject, line.text, line.details);
+                context.log(Level::Info, &text);
             }
             Ok(Made::data(json!({
                 "error_ratio": seen.errors.as_ref().and_then(|e| e.ratio()),

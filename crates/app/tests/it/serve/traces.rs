@@ -61,7 +61,10 @@ fn a_request_continues_the_trace_of_its_caller() {
     let span = spans.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(span.name, "GET /v1/trends/{id}");
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    assert_eq!((hex(&span.trace_id).as_str(), hex(&span.parent_span_id).as_str()), (trace, "00f067aa0ba902b7"));
+    assert_eq!(
+        (hex(&span.trace_id).as_str(), hex(&span.parent_span_id).as_str()),
+        (trace, "00f067aa0ba902b7")
+    );
     assert!(attribute(&span, "http.response.status_code").contains("503"), "{span:?}");
     assert!(attribute(&span, "http.route").contains("/v1/trends/{id}"), "{span:?}");
     assert!(!format!("{span:?}").contains("secret-name") && !format!("{span:?}").contains("tw_"), "{span:?}");
