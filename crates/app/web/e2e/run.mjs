@@ -2,7 +2,7 @@
 // paths. Fails on errors of the console, on answers that no page should get, on serious findings of axe, and when the
 // first load or the first paint is beyond what is promised. Pictures of every page are left in e2e/out.
 //
-//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] [LOOKS=light,phone] npm run e2e
+//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] [LOOKS=light,phone] [PAINT_MS=1000] npm run e2e
 //
 // TRADEWIND_KEY is an admin's; with TRADEWIND_VIEWER_KEY it is also seen what a viewer is not shown. LOOKS leaves looks
 // out. demo.mjs brings a shop of its own up for it.
@@ -19,6 +19,8 @@ if (!key) {
   process.exit(2)
 }
 const viewerKey = process.env.TRADEWIND_VIEWER_KEY
+/** How soon a page must be painted; a build without optimisation, on a machine that also trains, is given more. */
+const paintMax = Number(process.env.PAINT_MS ?? 1000)
 const only = process.argv.slice(2)
 const out = join(dirname(fileURLToPath(import.meta.url)), 'out')
 if (!only.length) rmSync(out, { recursive: true, force: true })
@@ -87,13 +89,13 @@ async function seen(page, where, path) {
   await settled(page)
   const took = Date.now() - begun
   let paint = await painted()
-  for (let again = 0; paint > 1000 && again < 3; again++) {
+  for (let again = 0; paint > paintMax && again < 3; again++) {
     // A machine that does other work as well gets other tries.
     await page.reload()
     await settled(page)
     paint = await painted()
   }
-  check(where, paint <= 1000, `first paint after ${paint.toFixed(0)} ms`)
+  check(where, paint <= paintMax, `first paint after ${paint.toFixed(0)} ms`)
   check(where, (await page.locator('h1').count()) === 1, 'not one heading of the first level')
   check(where, !(await page.locator('main .problem').count()), 'a fault is shown')
   await wide(page, where)
@@ -130,7 +132,7 @@ if (!only.length) {
     await settled(page)
     const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN)
     console.log(`${name}: first paint ${paint.toFixed(0)} ms, ${(bytes / 1000).toFixed(1)} KB transferred`)
-    check(name, paint <= 1000, `first paint after ${paint.toFixed(0)} ms`)
+    check(name, paint <= paintMax, `first paint after ${paint.toFixed(0)} ms`)
     check(name, bytes <= 300_000, `${bytes} bytes at first load`)
     await page.screenshot({ path: join(out, `${name}.png`) })
     await accessible(page, name)
