@@ -220,8 +220,7 @@ if (!only.length || only.includes('paths')) {
   await settled(page)
   if (await page.getByRole('link', { name: 'Similar items' }).count()) {
     await page.getByRole('link', { name: 'Similar items' }).click()
-    await settled(page)
-    check('paths', (await page.locator('.items li').count()) > 0, 'no similar items')
+    await page.locator('.items li').first().waitFor().catch(() => fault('paths', 'no similar items'))
     await page.screenshot({ path: join(out, 'path-similar.png'), fullPage: true })
   }
   step('forecasts: find a product, compare methods, set a figure and take it back')
