@@ -1,5 +1,7 @@
 //! The laws of the simulated shop.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use super::*;
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, TimestampMillisecondType};
