@@ -118,7 +118,15 @@ pub fn driver(language: Language, driver: &Driver) -> String {
         DriverKind::Holiday => {
             say(("a festival is ahead", "节日或大促将至"), ("a festival has passed", "节日或大促已过"))
         }
-        DriverKind::Price => say(("its price went down", "价格下调"), ("its price went up", "价格上调")),
+        DriverKind::Price => {
+            let (down, up) = (("its price went down", "价格下调"), ("its price went up", "价格上调"));
+            // What the price did is told as it was, even where the model answers a higher one with growth.
+            match driver.detail.as_deref().and_then(|d| d.chars().next()) {
+                Some('+') => say(up, up),
+                Some('-' | '−') => say(down, down),
+                _ => say(down, up),
+            }
+        }
         DriverKind::Promotion => say(("a promotion helps", "促销拉动"), ("a promotion ends", "促销结束")),
         DriverKind::Momentum => {
             say(("its sales gain pace", "销量势头向上"), ("its sales lose pace", "销量势头向下"))
@@ -188,5 +196,25 @@ pub fn percent(p: f64) -> String {
         r if r < 1.0 => "<1%".to_owned(),
         r if r > 99.0 => ">99%".to_owned(),
         r => format!("{r:.0}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tradewind_core::trend::DriverKind;
+
+    #[test]
+    fn a_price_that_rose_is_never_told_to_have_fallen() {
+        let told = |detail: &str, toward| {
+            let driver =
+                Driver { kind: DriverKind::Price, share: 1.0, toward, detail: Some(detail.to_owned()) };
+            super::driver(Language::En, &driver)
+        };
+        for toward in [Direction::Rising, Direction::Falling] {
+            assert_eq!(told("+12%", toward), "its price went up (+12%)");
+            assert_eq!(told("-5%", toward), "its price went down (-5%)");
+        }
+        assert_eq!(told("", Direction::Rising), "its price went down");
     }
 }
