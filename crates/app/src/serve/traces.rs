@@ -1,5 +1,5 @@
 //! Traces for an OpenTelemetry collector (OTLP over HTTP): a span for each request, which continues that of the caller
-//! where it sent a `traceparent` (W3C Trace Context), and one for each step of a job.
+//! where it sent a `traceparent` (W3C Trace Context).
 //!
 //! Spans of the target [`TARGET`] are traces and nothing else; the log does not show them. They hold the route's pattern,
 //! never a path, a key or a body.

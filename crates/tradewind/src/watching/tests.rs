@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tradewind_core::tables::TableSpec;
 use tradewind_ops::jobs::{NewRun, State, Worker, WorkerSettings};
-use tradewind_ops::monitor::alerts::LineKind;
+use tradewind_ops::monitor::alerts::{LineKind, Message};
 use tradewind_ops::monitor::gate::Gate;
 use tradewind_ops::registry::{Change, Expect, NewVersion, Version};
 use tradewind_warehouse::{Begun, ImportSource};
@@ -259,6 +259,16 @@ async fn two_hundred_weeks_without_a_change_ring_no_alarm() {
     }
 }
 
+/// One alert that began.
+fn message() -> Message {
+    let line = serde_json::json!({
+        "kind": "firing", "rule": "drift", "subject": "sales", "severity": "warning", "value": 1.0,
+        "text": "unlike before", "text_zh": "与此前不同", "details": "unit_price", "at_ms": 0,
+    });
+    let lines = vec![serde_json::from_value(line).unwrap()];
+    Message { id: "m1".into(), group: "shop".into(), lines, at_ms: 0 }
+}
+
 /// Answers one request with a status, and gives what was asked.
 fn answering(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
     use std::io::{Read, Write};
@@ -281,17 +291,7 @@ fn answering(status: &'static str) -> (String, std::thread::JoinHandle<String>) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_is_posted_to_and_its_address_is_never_told() {
-    use tradewind_ops::monitor::alerts::Message;
-    let line = serde_json::json!({
-        "kind": "firing", "rule": "drift", "subject": "sales", "severity": "warning", "value": 1.0,
-        "text": "unlike before", "text_zh": "与此前不同", "details": "unit_price", "at_ms": 0,
-    });
-    let message = Message {
-        id: "m1".into(),
-        group: "shop".into(),
-        lines: vec![serde_json::from_value(line).unwrap()],
-        at_ms: 0,
-    };
+    let message = message();
     let settings = |webhook: String| {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Shop::init(dir.path()).unwrap().settings().monitor.clone();
@@ -347,13 +347,7 @@ fn post_office(answer: &'static str) -> (String, std::thread::JoinHandle<String>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_go_by_mail_and_neither_password_nor_people_are_told() {
-    use tradewind_ops::monitor::alerts::Message;
-    let line = serde_json::json!({
-        "kind": "firing", "rule": "drift", "subject": "sales", "severity": "warning", "value": 1.0,
-        "text": "unlike before", "text_zh": "与此前不同", "details": "unit_price", "at_ms": 0,
-    });
-    let lines = vec![serde_json::from_value(line).unwrap()];
-    let message = Message { id: "m1".into(), group: "shop".into(), lines, at_ms: 0 };
+    let message = message();
     let settings = |server: &str, to: &str| {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Shop::init(dir.path()).unwrap().settings().monitor.clone();

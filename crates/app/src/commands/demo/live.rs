@@ -264,12 +264,21 @@ impl Stage {
                 return Ok(());
             }
             let visit = visitors.arrive();
-            let shown = self.first_page(&visit)?;
-            let walked = visitors.walk(&visit, &shown);
-            visits += 1;
-            acts += walked.len();
-            orders += walked.iter().filter(|act| act.event == "purchase").count();
-            self.send(&visit, &walked)?;
+            let walked = self.first_page(&visit).map(|shown| visitors.walk(&visit, &shown));
+            match walked.and_then(|walked| self.send(&visit, &walked).map(|()| walked)) {
+                Ok(walked) => {
+                    visits += 1;
+                    acts += walked.len();
+                    orders += walked.iter().filter(|act| act.event == "purchase").count();
+                }
+                Err(_) if self.is_over() => return Ok(()),
+                // One who is turned away keeps nobody else from coming.
+                Err(e) => {
+                    self.printer.note(e.to_string());
+                    self.rest(Duration::from_secs(5));
+                    due = Instant::now();
+                }
+            }
             if told.elapsed() >= Duration::from_secs(60) {
                 told = Instant::now();
                 self.printer.note(match self.printer.lang {
