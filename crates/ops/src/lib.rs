@@ -33,6 +33,9 @@ pub mod registry;
 pub mod state;
 pub mod traffic;
 
+/// The target of spans that are traces of work (OpenTelemetry) and no lines of a log.
+pub const TRACES: &str = "tradewind::trace";
+
 pub use clock::Clock;
 pub use error::{Error, Result};
 pub use state::Database;

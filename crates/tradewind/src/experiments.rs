@@ -7,6 +7,9 @@
 //!
 //! Every exposed user counts once, with all that came after the first exposure; the 28 days before it adjust the figures
 //! (CUPED). Users seen in two arms count in neither.
+//!
+//! Where products are dealt to arms and not users (a rule of prices or of orders), an exposure names the product in place
+//! of the user; `inventory_turnover` is for these.
 
 use crate::error::{Error, Result};
 use crate::event_log::ShopClock;
@@ -70,6 +73,12 @@ pub const METRICS: &[MetricSpec] = &[
     },
     MetricSpec {
         name: "rating", kind: MetricKind::Rating, en: "mean of the stars given", zh: "平均评分"
+    },
+    MetricSpec {
+        name: "inventory_turnover",
+        kind: MetricKind::Ratio,
+        en: "units sold for each unit on hand, where products are dealt to arms",
+        zh: "库存周转率（销量与平均库存之比，适用于按商品分组的实验）",
     },
 ];
 
@@ -160,6 +169,22 @@ WITH seen AS (
     FROM seen s JOIN sales r ON r.customer_id = s.user_id
     WHERE r.status IS NULL OR r.status = 'sold'
     GROUP BY s.user_id
+), sold AS (
+    SELECT s.user_id AS user_id,
+        SUM(CASE WHEN {after} {until} THEN COALESCE(r.units, 0) ELSE 0 END) AS sold,
+        SUM(CASE WHEN {before} THEN COALESCE(r.units, 0) ELSE 0 END) AS sold_before
+    FROM seen s JOIN sales r ON r.product_id = s.user_id
+    WHERE r.status IS NULL OR r.status = 'sold'
+    GROUP BY s.user_id
+), counted AS (
+    SELECT user_id, AVG(on_hand) AS on_hand
+    FROM (
+        SELECT s.user_id AS user_id, r.ds AS ds, SUM(r.on_hand) AS on_hand
+        FROM seen s JOIN stock r ON r.product_id = s.user_id
+        WHERE {after} {until}
+        GROUP BY s.user_id, r.ds
+    )
+    GROUP BY user_id
 )
 SELECT s.place,
     CAST(s.places AS DOUBLE), CAST(COALESCE(d.views, 0) AS DOUBLE), CAST(COALESCE(d.clicks, 0) AS DOUBLE),
@@ -168,8 +193,10 @@ SELECT s.place,
     CAST(COALESCE(d.clicks_before, 0) AS DOUBLE), CAST(COALESCE(d.carts_before, 0) AS DOUBLE),
     CAST(COALESCE(d.purchases_before, 0) AS DOUBLE), CAST(COALESCE(b.revenue, 0) AS DOUBLE),
     CAST(COALESCE(b.orders, 0) AS DOUBLE), CAST(COALESCE(b.revenue_before, 0) AS DOUBLE),
-    CAST(COALESCE(b.orders_before, 0) AS DOUBLE)
-FROM seen s LEFT JOIN did d ON d.user_id = s.user_id LEFT JOIN bought b ON b.user_id = s.user_id";
+    CAST(COALESCE(b.orders_before, 0) AS DOUBLE), CAST(COALESCE(t.sold, 0) AS DOUBLE),
+    CAST(COALESCE(t.sold_before, 0) AS DOUBLE), CAST(COALESCE(c.on_hand, 0) AS DOUBLE)
+FROM seen s LEFT JOIN did d ON d.user_id = s.user_id LEFT JOIN bought b ON b.user_id = s.user_id
+    LEFT JOIN sold t ON t.user_id = s.user_id LEFT JOIN counted c ON c.user_id = s.user_id";
 
 /// Takes the users of a batch in.
 fn rows(
@@ -203,6 +230,9 @@ fn rows(
             orders,
             revenue_before,
             orders_before,
+            sold,
+            sold_before,
+            on_hand,
         ] = row.as_slice()
         else {
             return Err(odd());
@@ -227,6 +257,9 @@ fn rows(
                 "revenue" => Unit::value(revenue).with_before(revenue_before),
                 "average_order_value" => Unit::ratio(revenue, orders).with_before(revenue_before),
                 "rating" => Unit::ratio(stars, ratings),
+                // A product whose stock nobody counted has no turnover.
+                "inventory_turnover" if on_hand > 0.0 => Unit::ratio(sold, on_hand).with_before(sold_before),
+                "inventory_turnover" => Unit::ratio(0.0, 0.0),
                 _ => return None,
             };
             Some((m.name.as_str(), unit))
@@ -266,6 +299,62 @@ mod tests {
 
     fn texts(values: &[Option<&str>]) -> ArrayRef {
         Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn products_that_are_dealt_to_arms_have_a_turnover() {
+        let dir = tempfile::tempdir().unwrap();
+        let shop = Shop::init(&dir.path().join("shop")).unwrap();
+        let stamps = |days: &[i64]| -> ArrayRef {
+            Arc::new(days.iter().map(|d| Some(START + d * DAY)).collect::<TimestampMillisecondArray>())
+        };
+        let numbers = |values: &[f64]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+        put(
+            &shop,
+            "events",
+            vec![
+                ("ds", stamps(&[1, 1, 1])),
+                ("event", texts(&[Some(EXPOSURE); 3])),
+                ("user_id", texts(&[Some("tea"), Some("cup"), Some("pot")])),
+                ("query", texts(&[Some("reorder/control"), Some("reorder/short"), Some("reorder/short")])),
+            ],
+        );
+        put(
+            &shop,
+            "sales",
+            vec![
+                ("product_id", texts(&[Some("tea"), Some("tea"), Some("cup"), Some("pot")])),
+                ("ds", stamps(&[-3, 2, 2, 3])),
+                ("units", numbers(&[50.0, 6.0, 9.0, 4.0])),
+            ],
+        );
+        // Two stores have tea; what was counted before does not count; nobody counted pots.
+        put(
+            &shop,
+            "stock",
+            vec![
+                ("product_id", texts(&[Some("tea"), Some("tea"), Some("tea"), Some("tea"), Some("cup")])),
+                ("ds", stamps(&[-1, 2, 2, 3, 2])),
+                ("on_hand", numbers(&[900.0, 10.0, 20.0, 10.0, 3.0])),
+                ("store_id", texts(&[Some("a"), Some("a"), Some("b"), Some("a"), None])),
+            ],
+        );
+        let mut definition =
+            Definition::ab("reorder", "control", "short", "conversion", MetricKind::Conversion);
+        definition.metrics.push(metric("inventory_turnover", Purpose::Secondary).unwrap());
+        let experiment = Experiment {
+            definition,
+            state: State::Running,
+            revision: 2,
+            looks: 0,
+            decision: None,
+            created_ms: START,
+            started_ms: Some(START),
+            stopped_ms: None,
+        };
+        let seen = observe(&Run::new(1), &shop, &experiment).unwrap();
+        let mean = |arm: &str| seen.arms[arm].metrics["inventory_turnover"].mean();
+        assert_eq!((mean("control"), mean("short")), (6.0 / 20.0, 9.0 / 3.0));
     }
 
     #[test]

@@ -44,6 +44,10 @@ fn errors_json(e: &ForecastErrors) -> serde_json::Value {
         "expected": e.expected,
         "recent": e.recent,
         "alarm": e.alarm,
+        "coming": e.coming.map(|c| json!({
+            "from": e.freq.format(c.from), "until": e.freq.format(c.until), "n": c.n, "wape": c.wape, "ratio": c.ratio,
+        })),
+        "fit": e.fit,
         "note": e.note,
     })
 }
@@ -122,6 +126,22 @@ fn show_errors(p: &Printer, e: &ForecastErrors) {
             }
             Lang::Zh => format!("回测误差 {}；最近几周为其 {ratio} 倍", percent(expected.wape)),
         });
+    }
+    if let Some(c) = &e.coming {
+        let (from, until) = (e.freq.format(c.from), e.freq.format(c.until));
+        p.line(match p.lang {
+            Lang::En => format!(
+                "{from} to {until}: an error of {} is to be expected, by intervals {:.2} times as wide as in the backtest",
+                percent(c.wape),
+                c.ratio
+            ),
+            Lang::Zh => {
+                format!("{from} 至 {until}：预计误差 {}（区间宽度为回测的 {:.2} 倍）", percent(c.wape), c.ratio)
+            }
+        });
+    }
+    if let Some((en, zh)) = watching::fit_in_words(e.fit) {
+        p.line(p.lang.pick(&en, &zh));
     }
     if let Some(note) = &e.note {
         p.line(note.as_str());

@@ -1,5 +1,5 @@
 //! Traces for an OpenTelemetry collector (OTLP over HTTP): a span for each request, which continues that of the caller
-//! where it sent a `traceparent` (W3C Trace Context).
+//! where it sent a `traceparent` (W3C Trace Context), and one for each step that the server's own worker does.
 //!
 //! Spans of the target [`TARGET`] are traces and nothing else; the log does not show them. They hold the route's pattern,
 //! never a path, a key or a body.
@@ -22,8 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tradewind::warehouse::settings::ServeSettings;
 use tradewind::{Error, Result};
 
-/// The target of spans that are traces.
-pub(crate) const TARGET: &str = "tradewind::trace";
+pub(crate) use tradewind::ops::TRACES as TARGET;
 
 const TIME_MAX: Duration = Duration::from_secs(10);
 

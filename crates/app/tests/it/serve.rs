@@ -64,8 +64,14 @@ impl ServedShop {
     }
 
     fn serve_with(&mut self, environment: &[(&str, &str)]) -> Served {
+        self.serve_as(&[], environment)
+    }
+
+    fn serve_as(&mut self, more: &[&str], environment: &[(&str, &str)]) -> Served {
         let log = self.path().join(format!("log-{}.txt", self.secrets.len()));
-        let mut c = command(self.path(), &["serve", "--listen", "127.0.0.1:0", "--json"]);
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--json"];
+        args.extend(more);
+        let mut c = command(self.path(), &args);
         c.envs(environment.iter().copied());
         let mut child =
             c.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();

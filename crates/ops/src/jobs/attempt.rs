@@ -10,6 +10,8 @@ use sqlx::Row;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tracing::Instrument;
+use tracing::field::Empty;
 use tradewind_core::ErrorKind;
 
 /// Lines kept of one step's log; the oldest go.
@@ -46,7 +48,13 @@ pub(super) async fn perform(
     let timeout = (taken.step.timeout_s > 0.0).then(|| Duration::from_secs_f64(taken.step.timeout_s));
     let cancel = context.cancel_flag();
     let left = results::unfinished(&jobs.results, taken.run, &taken.step.name, taken.fence);
-    let mut task = tokio::spawn(once(jobs, taken.clone(), work, context));
+    // A trace of its own: who asked for a run has long had the answer.
+    let span = tracing::info_span!(
+        target: crate::TRACES, parent: None, "step",
+        otel.name = %format_args!("{} {}", taken.pipeline.name, taken.step.name), otel.status_code = Empty,
+        run = taken.run, attempt = taken.attempt, ending = Empty,
+    );
+    let mut task = tokio::spawn(once(jobs, taken.clone(), work, context).instrument(span.clone()));
     let mut asked: Option<Instant> = None;
     let mut out_of_time = false;
     let ending = loop {
@@ -70,6 +78,17 @@ pub(super) async fn perform(
     if matches!(ending, Ending::Failed(_)) {
         // What it had written is of no use; a thread that still writes leaves it to the sweep.
         let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(left)).await;
+    }
+    span.record(
+        "ending",
+        match &ending {
+            Ending::Done { .. } => "done",
+            Ending::Cached { .. } => "cached",
+            Ending::Failed(_) => "failed",
+        },
+    );
+    if matches!(ending, Ending::Failed(_)) {
+        span.record("otel.status_code", "ERROR");
     }
     match ending {
         Ending::Failed(_) if out_of_time => Ending::Failed(StepFault {

@@ -137,6 +137,12 @@ pub struct Usual {
     pub bias: f64,
     /// How often what came lay in the central interval of 80 %; none without intervals.
     pub coverage: Option<f64>,
+    /// The mean width of these intervals over the mean size of forecasts; none without intervals.
+    #[serde(default)]
+    pub sharpness: Option<f64>,
+    /// The error of a simple method in the same week; none where it could not answer.
+    #[serde(default)]
+    pub naive_wape: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,8 +206,11 @@ pub(super) fn make(
             if needed {
                 let settings = Backtest { n_origins: USUAL_ORIGINS, ..settings };
                 let result = backtest(run, &panel, &[&request.model], &request.params, &settings);
-                let result = findings.unless_too_little("usual errors of forecasts", result)?;
-                about.usual = result.map(|r| weeks::usual(&r, request.freq)).unwrap_or_default();
+                if let Some(result) = findings.unless_too_little("usual errors of forecasts", result)? {
+                    let naive = backtest(run, &panel, &[NAIVE], &Params::new(), &settings);
+                    let naive = findings.unless_too_little("usual errors of a simple method", naive)?;
+                    about.usual = weeks::usual(&result, naive.as_ref(), request.freq);
+                }
             }
             let f = Job::new(&panel, &models, &request.params, &options).run(run)?.remove(0);
             writer.table(&file_of(*target, *by), &forecast_table(std::slice::from_ref(&f))?)?;

@@ -16,7 +16,7 @@ mod sinks;
 mod tests;
 
 pub use contest::{Earned, contest, forecasts_earned};
-pub use errors::{ForecastErrors, WeekError, forecast_errors};
+pub use errors::{Coming, ForecastErrors, WeekError, forecast_errors};
 pub use sinks::{Post, Webhook};
 
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ use tradewind_ops::monitor::alerts::{
     AlertSettings, Alerts, Condition, Delivered, Line, LogSink, Rule, Severity, Signal, Sink,
 };
 use tradewind_ops::monitor::drift::{DriftSettings, Verdict};
-use tradewind_ops::monitor::error_watch::AlarmSettings;
+use tradewind_ops::monitor::error_watch::{AlarmSettings, FitVerdict};
 use tradewind_ops::monitor::triggers::{Because, Retrain, RetrainSettings, Signs, Triggers};
 use tradewind_ops::registry::{CHAMPION, Page, Reference, Registry};
 use tradewind_warehouse::Shop;
@@ -101,6 +101,22 @@ pub fn alert_settings(settings: &MonitorSettings) -> AlertSettings {
             Severity::Critical,
             "the newest rows have faults that those before did not have",
             "最新数据出现了此前没有的质量问题",
+        ),
+        rule(
+            "underfitted",
+            "forecast.underfitted",
+            at_least(1.0),
+            Severity::Warning,
+            "forecasts are no better than those of a simple method",
+            "预测并不优于简单方法（欠拟合）",
+        ),
+        rule(
+            "less_sure",
+            "forecast.coming_ratio",
+            at_least(settings.error_ratio),
+            Severity::Info,
+            "a larger error is to be expected: intervals are wider than in the backtest",
+            "预计误差增大：预测区间比回测时更宽",
         ),
     ];
     let mut sinks = vec!["log".to_owned()];
@@ -278,6 +294,29 @@ pub fn reason(because: &Because) -> String {
     }
 }
 
+/// What is wrong with how a version has learnt, in English and Chinese; none where nothing is, or nothing can be said.
+pub fn fit_in_words(fit: FitVerdict) -> Option<(String, String)> {
+    Some(match fit {
+        FitVerdict::Sound | FitVerdict::TooFew => return None,
+        FitVerdict::Underfitted { ratio } => (
+            format!(
+                "underfitted: its error is {ratio:.2} times that of a simple method; try another model or more history"
+            ),
+            format!("欠拟合：误差为简单方法的 {ratio:.2} 倍；请换用其他模型或增加历史数据"),
+        ),
+        FitVerdict::Overfitted { ratio } => (
+            format!(
+                "overfitted: outside what it learnt from its error is {ratio:.2} times as large; try a simpler model"
+            ),
+            format!("过拟合：训练数据之外的误差为其内的 {ratio:.2} 倍；请换用更简单的模型"),
+        ),
+        FitVerdict::Stale { ratio } => (
+            format!("stale: its error is {ratio:.2} times that of its backtest; train anew"),
+            format!("模型已过时：误差为回测时的 {ratio:.2} 倍；请重新训练"),
+        ),
+    })
+}
+
 fn signals(errors: Option<&ForecastErrors>, drift: &[TableDrift]) -> Vec<Signal> {
     let mut out = Vec::new();
     if let Some(errors) = errors {
@@ -286,6 +325,17 @@ fn signals(errors: Option<&ForecastErrors>, drift: &[TableDrift]) -> Vec<Signal>
         if let Some(ratio) = errors.ratio() {
             let mut signal = Signal::new("forecast.error_ratio", MODEL, ratio);
             signal.details = format!("{subject}: {ratio:.2} × the error of its backtest");
+            out.push(signal);
+        }
+    }
+    if let Some(errors) = errors {
+        let under = matches!(errors.fit, FitVerdict::Underfitted { .. });
+        let mut signal = Signal::new("forecast.underfitted", MODEL, f64::from(u8::from(under)));
+        signal.details = fit_in_words(errors.fit).map(|(en, _)| en).unwrap_or_default();
+        out.push(signal);
+        if let Some(coming) = errors.coming {
+            let mut signal = Signal::new("forecast.coming_ratio", MODEL, coming.ratio);
+            signal.details = format!("intervals are {:.2} times as wide as in the backtest", coming.ratio);
             out.push(signal);
         }
     }

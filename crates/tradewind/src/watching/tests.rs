@@ -141,6 +141,11 @@ async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
     assert_eq!(errors.version, first);
     assert!(errors.weeks.len() >= 3 && !errors.alarm, "{errors:?}");
     assert!(errors.ratio().unwrap() < 1.2, "{:?}", errors.ratio());
+    assert_eq!(errors.fit, FitVerdict::Sound);
+    // 84 days were told, 30 of them have come; the others are told of beforehand, and nothing is unusual about them.
+    let coming = errors.coming.unwrap();
+    assert_eq!(coming.n, 54 * PRODUCTS);
+    assert!((0.8..1.25).contains(&coming.ratio), "{coming:?}");
     assert!(seen.lines.is_empty() && seen.because.is_empty() && seen.run.is_none());
 
     // The pipeline that looks sees the same, and asks for nothing.
@@ -159,6 +164,7 @@ async fn a_change_is_noticed_told_once_and_asks_for_training_which_mends_it() {
     let seen = look(&run, &operations).await.unwrap();
     let before = seen.errors.unwrap();
     assert!(before.ratio().unwrap() > 1.5, "{:?}", before.ratio());
+    assert!(matches!(before.fit, FitVerdict::Stale { ratio } if ratio > 1.5), "{:?}", before.fit);
     let fired: Vec<&str> =
         seen.lines.iter().filter(|l| l.kind == LineKind::Firing).map(|l| l.rule.as_str()).collect();
     assert!(fired.contains(&"forecast_error") && fired.contains(&"drift"), "{fired:?}");

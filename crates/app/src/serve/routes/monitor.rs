@@ -16,7 +16,7 @@ use tradewind::Freq;
 use tradewind::monitoring::{self, TableDrift};
 use tradewind::ops::access::{Role, Scope};
 use tradewind::ops::monitor::drift::{ColumnDrift, DriftSettings};
-use tradewind::ops::monitor::error_watch::SegmentError;
+use tradewind::ops::monitor::error_watch::{FitVerdict, SegmentError};
 use tradewind::watching::{self, Earned, ForecastErrors, WeekError};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -258,6 +258,45 @@ pub(crate) struct UsualError {
     coverage: Option<f64>,
 }
 
+/// What is to be expected before what forecasts are about has come.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ComingError {
+    /// The first day.
+    from: String,
+    /// The last day.
+    until: String,
+    /// Forecasts.
+    n: u64,
+    /// The sum of absolute errors over the sum of what will come, as expected: the usual error, in proportion to the
+    /// width of intervals.
+    wape: f64,
+    /// The width of intervals over that of the backtest: 1.3 says that the version is 30 % less sure.
+    ratio: f64,
+}
+
+/// Whether the version in production learnt enough, and whether that still holds.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FitShown {
+    /// `sound`; `underfitted` (no better than a simple method); `overfitted` (it knows by heart what it learnt from);
+    /// `stale` (it was good and is no longer); `too_few` (forecasts to say more).
+    verdict: &'static str,
+    /// The errors that decided, one over the other.
+    ratio: Option<f64>,
+}
+
+impl FitShown {
+    fn of(fit: FitVerdict) -> Self {
+        let (verdict, ratio) = match fit {
+            FitVerdict::Sound => ("sound", None),
+            FitVerdict::Underfitted { ratio } => ("underfitted", Some(ratio)),
+            FitVerdict::Overfitted { ratio } => ("overfitted", Some(ratio)),
+            FitVerdict::Stale { ratio } => ("stale", Some(ratio)),
+            FitVerdict::TooFew => ("too_few", None),
+        };
+        Self { verdict, ratio: ratio.and_then(finite) }
+    }
+}
+
 /// How far off forecasts were.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorsAnswer {
@@ -275,6 +314,10 @@ pub(crate) struct ErrorsAnswer {
     error_ratio: Option<f64>,
     /// Whether the alarm rang since the version is in production.
     alarm: bool,
+    /// What is to be expected of the days that have not come; null without intervals.
+    coming: Option<ComingError>,
+    /// Whether the version learnt enough; null while there never was one.
+    fit: Option<FitShown>,
     /// What cannot be said yet, and why.
     note: Option<String>,
 }
@@ -284,9 +327,18 @@ impl ErrorsAnswer {
         let model = watching::MODEL.to_owned();
         let Some(told) = told else {
             let note = Some("no version of forecasts was ever in production".to_owned());
-            let (version, error_ratio, expected) = (None, None, None);
-            let (weeks, segments) = (vec![], vec![]);
-            return Self { model, version, weeks, expected, segments, error_ratio, alarm: false, note };
+            return Self {
+                model,
+                version: None,
+                weeks: vec![],
+                expected: None,
+                segments: vec![],
+                error_ratio: None,
+                alarm: false,
+                coming: None,
+                fit: None,
+                note,
+            };
         };
         Self {
             model,
@@ -298,6 +350,14 @@ impl ErrorsAnswer {
             segments: told.recent.iter().flat_map(|r| &r.segments).map(ErrorSegment::of).collect(),
             error_ratio: told.ratio(),
             alarm: told.alarm,
+            coming: told.coming.map(|c| ComingError {
+                from: told.freq.format(c.from),
+                until: told.freq.format(c.until),
+                n: c.n,
+                wape: c.wape,
+                ratio: c.ratio,
+            }),
+            fit: Some(FitShown::of(told.fit)),
             note: told.note,
         }
     }

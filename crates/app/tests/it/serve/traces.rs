@@ -1,4 +1,4 @@
-//! Requests as traces, at a collector that reads them by the standard's own schema.
+//! Requests and steps of jobs as traces, at a collector that reads them by the standard's own schema.
 
 use super::ServedShop;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -75,4 +75,27 @@ fn a_request_continues_the_trace_of_its_caller() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{}", served.log());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_step_of_the_servers_own_worker_is_a_trace() {
+    let (address, spans) = collector();
+    let mut shop = ServedShop::new(&format!("[serve]\ntraces = \"{address}\"\ntraces_share = 1.0\n"));
+    let key = shop.key("operator", &[]);
+    let served = shop.serve_as(&["--work", "1"], &[]);
+    let answer = served.post("/v1/jobs", &key, r#"{"pipeline": "watch"}"#);
+    assert!(answer.status().is_success(), "{}", answer.text().unwrap());
+    let until = Instant::now() + Duration::from_secs(60);
+    let span = loop {
+        let span = spans.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap();
+        if span.name.starts_with("watch ") {
+            break span;
+        }
+    };
+    assert!(
+        span.parent_span_id.is_empty() && span.end_time_unix_nano > span.start_time_unix_nano,
+        "{span:?}"
+    );
+    assert!(attribute(&span, "ending").contains("done"), "{span:?}");
+    assert!(attribute(&span, "run").contains('1'), "{span:?}");
 }

@@ -7,7 +7,9 @@ import { key } from '../session'
 
 export interface Week { from: string; until: string; version: number | null; n: number; wape: number | null; bias: number | null; coverage: number | null; p: number | null; level: number | null; alarm: boolean }
 export interface SegmentError { segment: string; n: number; wape: number | null; bias: number | null; coverage: number | null; expected_wape: number | null; ratio: number | null }
-export interface ErrorsAnswer { model: string; version: number | null; weeks: Week[]; expected: { wape: number; coverage: number } | null; segments: SegmentError[]; error_ratio: number | null; alarm: boolean; note: string | null }
+export interface Coming { from: string; until: string; n: number; wape: number; ratio: number }
+export interface Fit { verdict: 'sound' | 'underfitted' | 'overfitted' | 'stale' | 'too_few'; ratio: number | null }
+export interface ErrorsAnswer { model: string; version: number | null; weeks: Week[]; expected: { wape: number; coverage: number } | null; segments: SegmentError[]; error_ratio: number | null; alarm: boolean; coming: Coming | null; fit: Fit | null; note: string | null }
 export interface Earned { version: number; from: string; until: string; actual: number | null; expected: number | null; earned: number | null; low: number | null; high: number | null; lift: number | null; p: number | null; why_not: string | null }
 export interface EffectsAnswer { target: string; versions: Earned[] }
 export type AlertSeverity = 'info' | 'warning' | 'critical'
