@@ -2,7 +2,7 @@
 
 use super::doubt::{Doubt, Miss};
 use super::ladder;
-use super::reversion::Reversion;
+use super::reversion::{Reversion, Way};
 use super::rows::{Layout, Member, Members, median};
 use super::{ENTRY, Price, Trees};
 use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
@@ -137,13 +137,15 @@ impl FittedPrice {
             let within = |v: f64| if v.is_finite() { v.clamp(low - room, high + room) } else { f64::NAN };
             let (anchor, scale) = (m.anchor(o), m.scale(o));
             let points = ladder::points(members, i, o);
+            let way = Way::of(Reversion::USUAL, members, i, o);
+            let own_way = Way::of(self.reversion, members, i, o);
             let (mut x, mut rungs) = (Vec::new(), Vec::new());
             for ahead in 1..=horizon {
                 if self.trees.level.is_some() {
-                    members.row(i, o, ahead, &mut x);
+                    members.row(i, o, ahead, &way, &mut x);
                 }
                 if self.trees.ladder.is_some() {
-                    ladder::rows(members, i, o, ahead, &points, &mut rungs);
+                    ladder::rows(members, i, o, ahead, &points, &way, &mut rungs);
                 }
             }
             let level = match &self.trees.level {
@@ -160,7 +162,7 @@ impl FittedPrice {
             Ok((1..=horizon)
                 .map(|ahead| {
                     let usual = anchor.clamp(low, high);
-                    let back = within(self.reversion.at(members, i, o, ahead));
+                    let back = within(own_way.at(members, ahead));
                     let back = if back.is_finite() { back } else { usual };
                     let trees = level.get(ahead - 1).map_or(usual, |f| within(anchor + f * scale));
                     let trees = if trees.is_finite() { trees } else { usual };

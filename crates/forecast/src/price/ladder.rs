@@ -1,6 +1,6 @@
 //! The ladder of a price: the points on which it stood, and what tells on which it will stand.
 
-use super::reversion::Reversion;
+use super::reversion::Way;
 use super::rows::{Layout, Members, commonest};
 
 /// Known values that are looked back on.
@@ -75,8 +75,16 @@ pub(super) fn names(layout: &Layout) -> (Vec<String>, Vec<bool>) {
     (names, categories)
 }
 
-/// Appends one row for each point.
-pub(super) fn rows(members: &Members, i: usize, o: usize, ahead: usize, points: &[Point], out: &mut Vec<f64>) {
+/// Appends one row for each point; `way` is the usual one from the origin.
+pub(super) fn rows(
+    members: &Members,
+    i: usize,
+    o: usize,
+    ahead: usize,
+    points: &[Point],
+    way: &Way,
+    out: &mut Vec<f64>,
+) {
     let (m, layout) = (&members.all[i], &members.layout);
     let past = m.last(o, BACK);
     let rungs: Vec<f64> = past.iter().map(|v| layout.rung(*v)).collect();
@@ -100,7 +108,7 @@ pub(super) fn rows(members: &Members, i: usize, o: usize, ahead: usize, points: 
     let later: Vec<f64> = (0..rungs.len()).filter(|k| rungs[*k] == *last_rung).filter_map(|k| rungs.get(k + ahead).copied()).collect();
     let mut of_groups = Vec::new();
     members.of_groups(i, o, t, &mut of_groups);
-    let back = Reversion::USUAL.at(members, i, o, ahead);
+    let back = way.at(members, ahead);
     let from = out.len();
     for (rank, p) in points.iter().enumerate() {
         let followed = later.iter().filter(|r| **r == p.rung).count() as f64 / later.len() as f64;

@@ -48,7 +48,7 @@ mod rows;
 use crate::draws::{mix, unit};
 use crate::local::map_series;
 pub use fitted::{FittedPrice, PriceForecast};
-use reversion::{Reversion, Standing};
+use reversion::{Reversion, Standing, Way};
 use rows::{Layout, Members};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -192,11 +192,12 @@ impl Price {
                     if !y.is_finite() {
                         continue;
                     }
-                    members.row(i, o, ahead, &mut t.x);
+                    let way = Way::of(Reversion::USUAL, members, i, o);
+                    members.row(i, o, ahead, &way, &mut t.x);
                     t.y.push(y);
                     if unit(mix(dice ^ 0xface)) < LADDER_SHARE {
                         let points = ladder::points(members, i, o);
-                        ladder::rows(members, i, o, ahead, &points, &mut t.ladder);
+                        ladder::rows(members, i, o, ahead, &points, &way, &mut t.ladder);
                         t.hit.extend(points.iter().map(|p| f64::from(p.rung == layout.rung(m.y[*place]))));
                     }
                 }

@@ -80,23 +80,48 @@ fn faded(values: &[f64], fade: f64) -> f64 {
 impl Reversion {
     pub(super) const USUAL: Self = Self { keep: 0.9, season: 0.5, grouping: None, keep_group: 1.0, fade: 0.6 };
 
-    pub(super) fn at(self, members: &Members, i: usize, o: usize, ahead: usize) -> f64 {
-        let standing = Standing::of(members, i, o, self.grouping, self.fade);
-        let seasons = if self.season > 0.0 { Self::seasons(members, i, o, ahead) } else { (0.0, 0.0) };
-        self.from(standing, seasons, ahead)
-    }
-
     /// How far the prices of a year before the step `ahead` places after `o`, and before the origin, lay from the year
     /// around them; 0 where there is no year.
     pub(super) fn seasons(members: &Members, i: usize, o: usize, ahead: usize) -> (f64, f64) {
-        let (m, year) = (&members.all[i], members.layout.year);
-        let of = |t: i64| if year > 0 { m.season(t, year, o) } else { 0.0 };
-        (of((o + ahead - 1) as i64), of(o as i64 - 1))
+        (season(members, i, o, (o + ahead) as i64 - 1), season(members, i, o, o as i64 - 1))
     }
 
     /// From where the price stands at the origin, and what [`Reversion::seasons`] tells.
     pub(super) fn from(self, standing: Standing, (then, now): (f64, f64), ahead: usize) -> f64 {
         standing.after(self.keep, self.keep_group, ahead) + self.season * (then - self.keep.powi(ahead as i32) * now)
+    }
+}
+
+fn season(members: &Members, i: usize, o: usize, t: i64) -> f64 {
+    let year = members.layout.year;
+    if year > 0 { members.all[i].season(t, year, o) } else { 0.0 }
+}
+
+/// The way back from one origin: what all its steps share is worked out once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    reversion: Reversion,
+    standing: Standing,
+    season_now: f64,
+    i: usize,
+    o: usize,
+}
+
+impl Way {
+    /// From the first `o` steps of series `i`.
+    pub(super) fn of(reversion: Reversion, members: &Members, i: usize, o: usize) -> Self {
+        let standing = Standing::of(members, i, o, reversion.grouping, reversion.fade);
+        let season_now = if reversion.season > 0.0 { season(members, i, o, o as i64 - 1) } else { 0.0 };
+        Self { reversion, standing, season_now, i, o }
+    }
+
+    /// The price `ahead` steps after the origin.
+    pub(super) fn at(&self, members: &Members, ahead: usize) -> f64 {
+        let then = match self.reversion.season {
+            s if s > 0.0 => season(members, self.i, self.o, (self.o + ahead) as i64 - 1),
+            _ => 0.0,
+        };
+        self.reversion.from(self.standing, (then, self.season_now), ahead)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is known of prices at an origin: levels, points of the ladder, promotions, groups, and the plan of a step.
 
-use super::reversion::Reversion;
+use super::reversion::Way;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tradewind_core::{Covariate, Panel, StaticValues};
@@ -150,12 +150,16 @@ pub(super) struct Members {
 
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut v = values.to_vec();
-    v.sort_unstable_by(f64::total_cmp);
-    match v.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => v[n / 2],
-        n => 0.5 * v[n / 2 - 1] + 0.5 * v[n / 2],
+    let n = v.len();
+    if n == 0 {
+        return f64::NAN;
     }
+    let (below, middle, _) = v.select_nth_unstable_by(n / 2, f64::total_cmp);
+    if n % 2 == 1 {
+        return *middle;
+    }
+    let before = below.iter().copied().max_by(f64::total_cmp).unwrap_or(*middle);
+    0.5 * before + 0.5 * *middle
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
@@ -214,8 +218,10 @@ impl Member {
 
     fn between(&self, from: i64, to: i64) -> f64 {
         let (from, to) = (from.max(0) as usize, to.max(0) as usize);
-        let values: Vec<f64> = (from..to.min(self.y.len())).map(|t| self.y[t]).filter(|v| v.is_finite()).collect();
-        mean(&values)
+        let part = self.y.get(from..to.min(self.y.len())).unwrap_or_default();
+        let finite = || part.iter().filter(|v| v.is_finite());
+        let n = finite().count() as f64;
+        if n > 0.0 { finite().map(|v| v / n).sum() } else { f64::NAN }
     }
 
     /// How far the price around step `t` lay from the year around it, a year before; `end` is the first step not known.
@@ -330,8 +336,8 @@ impl Members {
         }
     }
 
-    /// Appends the row of the step `ahead` places after the first `o` steps of series `i`.
-    pub(super) fn row(&self, i: usize, o: usize, ahead: usize, out: &mut Vec<f64>) {
+    /// Appends the row of the step `ahead` places after the first `o` steps of series `i`; `way` is the usual one from there.
+    pub(super) fn row(&self, i: usize, o: usize, ahead: usize, way: &Way, out: &mut Vec<f64>) {
         let m = &self.all[i];
         let layout = &self.layout;
         let scale = m.scale(o);
@@ -371,7 +377,7 @@ impl Members {
             let end = o as i64;
             out.extend([
                 ((m.begin + t) % layout.year) as f64,
-                by(Reversion::USUAL.at(self, i, o, ahead)),
+                by(way.at(self, ahead)),
                 by(m.between(then, (then + 1).min(end))),
                 by(m.between(then - 2, (then + 3).min(end))),
             ]);
