@@ -2,10 +2,10 @@
 // paths. Fails on errors of the console, on answers that no page should get, on serious findings of axe, and when the
 // first load or the first paint is beyond what is promised. Pictures of every page are left in e2e/out.
 //
-//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] [LOOKS=light,phone] [PAINT_MS=1000] npm run e2e
+//   TRADEWIND_URL=http://127.0.0.1:8080 TRADEWIND_KEY=tw_… [CHROMIUM=/usr/bin/chromium] [LOOKS=light,zh-phone] [PAINT_MS=1000] npm run e2e
 //
 // TRADEWIND_KEY is an admin's; with TRADEWIND_VIEWER_KEY it is also seen what a viewer is not shown. LOOKS leaves looks
-// out. demo.mjs brings a shop of its own up for it.
+// out: light, dark and phone, in both languages or in one (en-light). demo.mjs brings a shop of its own up for it.
 import { createRequire } from 'node:module'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -161,7 +161,7 @@ const PAGES_OF_A_BROWSER = 6
 const looks = process.env.LOOKS?.split(',')
 for (const lang of ['en', 'zh']) {
   for (const [look, size] of [['light', { width: 1440, height: 900 }], ['dark', { width: 1440, height: 900 }], ['phone', { width: 390, height: 844 }]]) {
-    if (looks && !looks.includes(look)) continue
+    if (looks && !looks.includes(look) && !looks.includes(`${lang}-${look}`)) continue
     const window = () => open(`${lang} ${look}`, { lang, theme: look === 'dark' ? 'dark' : 'light', ...size })
     let { page, context } = await window()
     for (const [k, [name, path]] of PAGES.entries()) {
