@@ -171,8 +171,8 @@ WITH seen AS (
     GROUP BY s.user_id
 ), sold AS (
     SELECT s.user_id AS user_id,
-        SUM(CASE WHEN {after} {until} THEN COALESCE(r.units, 0) ELSE 0 END) AS sold,
-        SUM(CASE WHEN {before} THEN COALESCE(r.units, 0) ELSE 0 END) AS sold_before
+        SUM(CASE WHEN {after} {until} THEN COALESCE(r.quantity, 0) ELSE 0 END) AS sold,
+        SUM(CASE WHEN {before} THEN COALESCE(r.quantity, 0) ELSE 0 END) AS sold_before
     FROM seen s JOIN sales r ON r.product_id = s.user_id
     WHERE r.status IS NULL OR r.status = 'sold'
     GROUP BY s.user_id
@@ -325,7 +325,7 @@ mod tests {
             vec![
                 ("product_id", texts(&[Some("tea"), Some("tea"), Some("cup"), Some("pot")])),
                 ("ds", stamps(&[-3, 2, 2, 3])),
-                ("units", numbers(&[50.0, 6.0, 9.0, 4.0])),
+                ("quantity", numbers(&[50.0, 6.0, 9.0, 4.0])),
             ],
         );
         // Two stores have tea; what was counted before does not count; nobody counted pots.

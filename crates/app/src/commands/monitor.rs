@@ -131,12 +131,12 @@ fn show_errors(p: &Printer, e: &ForecastErrors) {
         let (from, until) = (e.freq.format(c.from), e.freq.format(c.until));
         p.line(match p.lang {
             Lang::En => format!(
-                "{from} to {until}: an error of {} is to be expected, by intervals {:.2} times as wide as in the backtest",
+                "{from} to {until}: an error of {} is to be expected, by intervals {:.2} times as wide as before",
                 percent(c.wape),
                 c.ratio
             ),
             Lang::Zh => {
-                format!("{from} 至 {until}：预计误差 {}（区间宽度为回测的 {:.2} 倍）", percent(c.wape), c.ratio)
+                format!("{from} 至 {until}：预计误差 {}（区间宽度为此前的 {:.2} 倍）", percent(c.wape), c.ratio)
             }
         });
     }

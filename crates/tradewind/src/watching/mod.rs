@@ -110,14 +110,6 @@ pub fn alert_settings(settings: &MonitorSettings) -> AlertSettings {
             "forecasts are no better than those of a simple method",
             "预测并不优于简单方法（欠拟合）",
         ),
-        rule(
-            "less_sure",
-            "forecast.coming_ratio",
-            at_least(settings.error_ratio),
-            Severity::Info,
-            "a larger error is to be expected: intervals are wider than in the backtest",
-            "预计误差增大：预测区间比回测时更宽",
-        ),
     ];
     let mut sinks = vec!["log".to_owned()];
     if !settings.webhook.trim().is_empty() {
@@ -333,11 +325,6 @@ fn signals(errors: Option<&ForecastErrors>, drift: &[TableDrift]) -> Vec<Signal>
         let mut signal = Signal::new("forecast.underfitted", MODEL, f64::from(u8::from(under)));
         signal.details = fit_in_words(errors.fit).map(|(en, _)| en).unwrap_or_default();
         out.push(signal);
-        if let Some(coming) = errors.coming {
-            let mut signal = Signal::new("forecast.coming_ratio", MODEL, coming.ratio);
-            signal.details = format!("intervals are {:.2} times as wide as in the backtest", coming.ratio);
-            out.push(signal);
-        }
     }
     for told in drift {
         let major: Vec<&str> = told.report.at_least(Verdict::Major).map(|c| c.column.as_str()).collect();

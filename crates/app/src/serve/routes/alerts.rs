@@ -45,7 +45,7 @@ fn alerts(server: &Server) -> Result<Alerts, Problem> {
 /// An alert that is on, or about to be.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AlertShown {
-    /// The rule: `forecast_alarm`, `forecast_error`, `underfitted`, `less_sure`, `drift`, `data_faults`.
+    /// The rule: `forecast_alarm`, `forecast_error`, `underfitted`, `drift`, `data_faults`.
     rule: String,
     /// What it is about: a model or a table.
     subject: String,

@@ -267,10 +267,11 @@ pub(crate) struct ComingError {
     until: String,
     /// Forecasts.
     n: u64,
-    /// The sum of absolute errors over the sum of what will come, as expected: the usual error, in proportion to the
-    /// width of intervals.
+    /// The sum of absolute errors over the sum of what will come, as expected: the error of the newest weeks, in proportion
+    /// to the width of intervals.
     wape: f64,
-    /// The width of intervals over that of the backtest: 1.3 says that the version is 30 % less sure.
+    /// The width of intervals over that of the newest weeks, or of the backtest while none has come: 1.3 says that the
+    /// version is 30 % less sure.
     ratio: f64,
 }
 

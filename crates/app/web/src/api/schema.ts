@@ -1508,7 +1508,7 @@ export interface components {
         };
         /** @description An alert that is on, or about to be. */
         AlertShown: {
-            /** @description The rule: `forecast_alarm`, `forecast_error`, `drift`, `data_faults`. */
+            /** @description The rule: `forecast_alarm`, `forecast_error`, `underfitted`, `drift`, `data_faults`. */
             rule: string;
             /** @description What it is about: a model or a table. */
             subject: string;
@@ -1747,6 +1747,30 @@ export interface components {
              * @description About how many values differ; null for numbers.
              */
             distinct?: number | null;
+        };
+        /** @description What is to be expected before what forecasts are about has come. */
+        ComingError: {
+            /** @description The first day. */
+            from: string;
+            /** @description The last day. */
+            until: string;
+            /**
+             * Format: int64
+             * @description Forecasts.
+             */
+            n: number;
+            /**
+             * Format: double
+             * @description The sum of absolute errors over the sum of what will come, as expected: the error of the newest weeks, in proportion
+             *     to the width of intervals.
+             */
+            wape: number;
+            /**
+             * Format: double
+             * @description The width of intervals over that of the newest weeks, or of the backtest while none has come: 1.3 says that the
+             *     version is 30 % less sure.
+             */
+            ratio: number;
         };
         /** @description How two versions differ. */
         Compared: {
@@ -2015,6 +2039,8 @@ export interface components {
             error_ratio?: number | null;
             /** @description Whether the alarm rang since the version is in production. */
             alarm: boolean;
+            coming?: components["schemas"]["ComingError"] | null;
+            fit?: components["schemas"]["FitShown"] | null;
             /** @description What cannot be said yet, and why. */
             note?: string | null;
         };
@@ -2428,6 +2454,19 @@ export interface components {
             params?: Record<string, never>;
             /** @description Coverages of central intervals, as 0.8. */
             coverages?: number[];
+        };
+        /** @description Whether the version in production learnt enough, and whether that still holds. */
+        FitShown: {
+            /**
+             * @description `sound`; `underfitted` (no better than a simple method); `overfitted` (it knows by heart what it learnt from);
+             *     `stale` (it was good and is no longer); `too_few` (forecasts to say more).
+             */
+            verdict: string;
+            /**
+             * Format: double
+             * @description The errors that decided, one over the other.
+             */
+            ratio?: number | null;
         };
         /** @description Forecasts fitted for the request alone. */
         FittedAnswer: {
