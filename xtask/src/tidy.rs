@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: each rule is a function that gives the faults it found, in words that say what to do.
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-ingest", &["tradewind-core"]),
     ("tradewind-warehouse", &["tradewind-core"]),
     ("tradewind-learn", &["tradewind-core"]),
+    ("tradewind-nn", &["tradewind-core"]),
     ("tradewind-text", &["tradewind-core"]),
     ("tradewind-forecast", &["tradewind-core", "tradewind-learn"]),
     ("tradewind-recommend", &["tradewind-core", "tradewind-learn"]),
@@ -33,7 +35,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that read no file, clock, network or environment.
-const PURE: &[&str] = &["core", "learn", "text", "forecast", "recommend"];
+const PURE: &[&str] = &["core", "learn", "nn", "text", "forecast", "recommend"];
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
     "std::net",
@@ -106,7 +108,7 @@ pub fn check(root: &Path) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Dependency arrows, dev-dependencies included, and licences of everything that is linked.
+/// Dependency arrows, dev-dependencies included, and licences.
 fn arrows(root: &Path) -> Result<Vec<String>, String> {
     let meta = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
@@ -133,17 +135,33 @@ fn arrows(root: &Path) -> Result<Vec<String>, String> {
             faults.push(format!("crate {name} lacks a licence or description"));
         }
     }
-    for package in &meta.packages {
-        match package.license.as_deref() {
-            Some(licence) if allowed(licence) => {}
-            Some(licence) => faults.push(format!(
-                "{} {}: licence {licence} is not among the allowed",
-                package.name, package.version
-            )),
-            None => faults.push(format!("{} {} names no licence", package.name, package.version)),
-        }
-    }
+    faults.extend(licences(root)?);
     Ok(faults)
+}
+
+/// Licences of everything that is linked, on any platform and with any feature of ours. (The metadata also name what a
+/// dependency could link with features of its own.)
+fn licences(root: &Path) -> Result<Vec<String>, String> {
+    let out = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root)
+        .args(["tree", "--workspace", "--all-features", "--locked", "--target", "all", "--prefix", "none"])
+        .args(["--format", "{p}|{l}"])
+        .output()
+        .map_err(|e| format!("cargo tree: {e}"))?;
+    if !out.status.success() {
+        return Err(format!("cargo tree: {}", String::from_utf8_lossy(&out.stderr).trim()));
+    }
+    let told = String::from_utf8_lossy(&out.stdout);
+    let linked: BTreeMap<&str, &str> = told.lines().filter_map(|line| line.split_once('|')).collect();
+    if linked.is_empty() {
+        return Err("cargo tree names nothing that is linked".to_owned());
+    }
+    let faults = linked.into_iter().filter_map(|(package, licence)| match licence.trim_end_matches(" (*)") {
+        "" => Some(format!("{package} names no licence")),
+        licence if allowed(licence) => None,
+        licence => Some(format!("{package}: licence {licence} is not among the allowed")),
+    });
+    Ok(faults.collect())
 }
 
 /// Whether an SPDX expression can be met with the allowed licences.
