@@ -1,0 +1,328 @@
+//! The recurrent pass as one operation of the graph, with its own way back.
+//!
+//! Left to automatic differentiation each step's slice of the gates would fill a whole tensor of zeros on the way back.
+
+use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
+use super::pass::{self, Outer, Passed, Seen, Sizes, States, Weights};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
+use burn::tensor::TensorData;
+use std::sync::Arc;
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Elman,
+    Gru,
+    Lstm,
+}
+
+impl Kind {
+    pub(super) fn gates(self) -> usize {
+        match self {
+            Self::Elman => ElmanCell::GATES,
+            Self::Gru => GruCell::GATES,
+            Self::Lstm => LstmCell::GATES,
+        }
+    }
+
+    pub(super) fn has_cell(self) -> bool {
+        self == Self::Lstm
+    }
+}
+
+/// How the pass goes.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    /// From the last step to the first.
+    pub(super) reverse: bool,
+    /// Whether the last states follow the steps in the answer.
+    pub(super) states: bool,
+    /// The steps of each row that count; all, where not said.
+    pub(super) lengths: Option<Arc<[usize]>>,
+}
+
+/// The recurrent pass. Weights have a row for each gate of each unit; `c` is as large as `h` for cells with a cell state
+/// and of no elements for the others.
+///
+/// The answer is `[batch, steps, hidden]`, with `states` one row more for the hidden state and another for the cell state.
+#[backend_extension(Flex, Autodiff)]
+pub(super) trait RecurrentOps: Backend {
+    /// The answer.
+    #[expect(clippy::too_many_arguments, reason = "each is a tensor of its own")]
+    fn recurrent(
+        x: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        bias_input: FloatTensor<Self>,
+        bias_hidden: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self>;
+}
+
+/// The two halves of it, on backends whose values can be read.
+pub(super) trait RecurrentPass: Backend {
+    /// The answer, with what the way back needs: gates, cell states, the product of the last gate.
+    #[expect(clippy::too_many_arguments, reason = "each is a tensor of its own")]
+    fn recurrent_pass(
+        x: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        bias_input: FloatTensor<Self>,
+        bias_hidden: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        plan: Plan,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of all seven that go in.
+    #[expect(clippy::too_many_arguments, clippy::type_complexity, reason = "each is a tensor of its own")]
+    fn recurrent_back(
+        x: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        bias_input: FloatTensor<Self>,
+        bias_hidden: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        answer: FloatTensor<Self>,
+        gates: FloatTensor<Self>,
+        cells: FloatTensor<Self>,
+        apart: FloatTensor<Self>,
+        outer: FloatTensor<Self>,
+        plan: Plan,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+}
+
+type FlexTensor = FloatTensor<Flex>;
+
+fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+fn values(of: &FlexTensor) -> &[f32] {
+    of.as_slice().unwrap_or_default()
+}
+
+fn sizes(x: &FlexTensor, h: &FlexTensor, plan: &Plan) -> Sizes {
+    let (x, h) = (x.shape(), h.shape());
+    Sizes { batch: x[0], steps: x[1], input: x[2], hidden: h[1], reverse: plan.reverse }
+}
+
+fn forward(sizes: Sizes, x: &[f32], weights: Weights<'_>, states: States<'_>, plan: &Plan) -> Passed {
+    let lengths = plan.lengths.as_deref();
+    match plan.kind {
+        Kind::Elman => pass::forward::<ElmanCell>(sizes, x, weights, states, lengths),
+        Kind::Gru => pass::forward::<GruCell>(sizes, x, weights, states, lengths),
+        Kind::Lstm => pass::forward::<LstmCell>(sizes, x, weights, states, lengths),
+    }
+}
+
+/// Steps, hidden states and cell states of an answer or of its gradient.
+fn taken_apart(all: &[f32], rows: usize, steps: usize, n: usize) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let mut parts = (vec![], vec![], vec![]);
+    for row in all.chunks_exact(rows * n) {
+        let mut states = row[steps * n..].chunks_exact(n);
+        parts.0.extend_from_slice(&row[..steps * n]);
+        parts.1.extend_from_slice(states.next().unwrap_or_default());
+        parts.2.extend_from_slice(states.next().unwrap_or_default());
+    }
+    parts
+}
+
+/// The rows of an answer: steps, and the last states where they are asked for.
+fn rows_of_answer(plan: &Plan, steps: usize) -> usize {
+    steps + if plan.states { 1 + usize::from(plan.kind.has_cell()) } else { 0 }
+}
+
+impl RecurrentOps for Flex {
+    fn recurrent(
+        x: FlexTensor,
+        input: FlexTensor,
+        hidden: FlexTensor,
+        bias_input: FlexTensor,
+        bias_hidden: FlexTensor,
+        h: FlexTensor,
+        c: FlexTensor,
+        plan: Plan,
+    ) -> FlexTensor {
+        Self::recurrent_pass(x, input, hidden, bias_input, bias_hidden, h, c, plan).0
+    }
+}
+
+impl RecurrentPass for Flex {
+    fn recurrent_pass(
+        x: FlexTensor,
+        input: FlexTensor,
+        hidden: FlexTensor,
+        bias_input: FlexTensor,
+        bias_hidden: FlexTensor,
+        h: FlexTensor,
+        c: FlexTensor,
+        plan: Plan,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let sizes = sizes(&x, &h, &plan);
+        let [x, input, hidden, bias_input, bias_hidden, h, c] =
+            [x, input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let weights = Weights {
+            input: values(&input),
+            hidden: values(&hidden),
+            bias_input: values(&bias_input),
+            bias_hidden: values(&bias_hidden),
+        };
+        let states = States { h: values(&h), c: values(&c) };
+        let passed = forward(sizes, values(&x), weights, states, &plan);
+        let Sizes { batch, steps, hidden, .. } = sizes;
+        let rows = rows_of_answer(&plan, steps);
+        let answer = if plan.states {
+            let mut all = Vec::with_capacity(batch * rows * hidden);
+            for row in 0..batch {
+                all.extend_from_slice(&passed.y[row * steps * hidden..][..steps * hidden]);
+                all.extend_from_slice(&passed.h[row * hidden..][..hidden]);
+                if plan.kind.has_cell() {
+                    all.extend_from_slice(&passed.c[row * hidden..][..hidden]);
+                }
+            }
+            all
+        } else {
+            passed.y
+        };
+        let flat = |values: Vec<f32>| {
+            let n = values.len();
+            tensor(values, &[n])
+        };
+        (tensor(answer, &[batch, rows, hidden]), flat(passed.gates), flat(passed.cells), flat(passed.apart))
+    }
+
+    fn recurrent_back(
+        x: FlexTensor,
+        input: FlexTensor,
+        hidden: FlexTensor,
+        bias_input: FlexTensor,
+        bias_hidden: FlexTensor,
+        h: FlexTensor,
+        c: FlexTensor,
+        answer: FlexTensor,
+        gates: FlexTensor,
+        cells: FlexTensor,
+        apart: FlexTensor,
+        outer: FlexTensor,
+        plan: Plan,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let sizes = sizes(&x, &h, &plan);
+        let [x, input, hidden, bias_input, bias_hidden, h, c, answer, outer] =
+            [x, input, hidden, bias_input, bias_hidden, h, c, answer, outer].map(|t| t.to_contiguous());
+        let weights = Weights {
+            input: values(&input),
+            hidden: values(&hidden),
+            bias_input: values(&bias_input),
+            bias_hidden: values(&bias_hidden),
+        };
+        let states = States { h: values(&h), c: values(&c) };
+        let (n, steps) = (sizes.hidden, sizes.steps);
+        let rows = rows_of_answer(&plan, steps);
+        let taken = [values(&answer), values(&outer)]
+            .map(|all| plan.states.then(|| taken_apart(all, rows, steps, n)));
+        let [y, (dy, dh, dc)] = match &taken {
+            [Some(y), Some(d)] => [(&y.0[..], &[][..], &[][..]), (&d.0[..], &d.1[..], &d.2[..])],
+            _ => [(values(&answer), &[][..], &[][..]), (values(&outer), &[][..], &[][..])],
+        };
+        let seen = Seen { y: y.0, gates: values(&gates), cells: values(&cells), apart: values(&apart) };
+        let outer = Outer { y: dy, h: dh, c: dc };
+        let lengths = plan.lengths.as_deref();
+        let x_values = values(&x);
+        let back = match plan.kind {
+            Kind::Elman => {
+                pass::backward::<ElmanCell>(sizes, x_values, weights, states, lengths, seen, outer)
+            }
+            Kind::Gru => pass::backward::<GruCell>(sizes, x_values, weights, states, lengths, seen, outer),
+            Kind::Lstm => pass::backward::<LstmCell>(sizes, x_values, weights, states, lengths, seen, outer),
+        };
+        let wide = plan.kind.gates() * n;
+        let cell = if plan.kind.has_cell() { sizes.batch } else { 0 };
+        (
+            tensor(back.x, &[sizes.batch, steps, sizes.input]),
+            tensor(back.input, &[wide, sizes.input]),
+            tensor(back.hidden, &[wide, n]),
+            tensor(back.bias_input, &[wide]),
+            tensor(back.bias_hidden, &[wide]),
+            tensor(back.h, &[sizes.batch, n]),
+            tensor(back.c, &[cell, n]),
+        )
+    }
+}
+
+/// What the way back remembers: the seven that went in, the answer, and what was kept of the pass.
+type Kept<B> = ([FloatTensor<B>; 7], FloatTensor<B>, [FloatTensor<B>; 3], Plan);
+
+#[derive(Debug)]
+struct RecurrentBack;
+
+impl<B: RecurrentPass> Backward<B, 7> for RecurrentBack {
+    type State = Kept<B>;
+
+    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let outer = grads.consume::<B>(&ops.node);
+        let ([x, input, hidden, bias_input, bias_hidden, h, c], answer, [gates, cells, apart], plan) =
+            ops.state;
+        let (x, input, hidden, bias_input, bias_hidden, h, c) = B::recurrent_back(
+            x,
+            input,
+            hidden,
+            bias_input,
+            bias_hidden,
+            h,
+            c,
+            answer,
+            gates,
+            cells,
+            apart,
+            outer,
+            plan,
+        );
+        for (parent, grad) in ops.parents.into_iter().zip([x, input, hidden, bias_input, bias_hidden, h, c]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: RecurrentPass, C: CheckpointStrategy> RecurrentOps for Autodiff<B, C> {
+    fn recurrent(
+        x: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        bias_input: FloatTensor<Self>,
+        bias_hidden: FloatTensor<Self>,
+        h: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self> {
+        let all = [x, input, hidden, bias_input, bias_hidden, h, c];
+        let guards = all.each_ref().map(|t| t.node());
+        let all = all.map(|t| t.into_primitive());
+        let [x, input, hidden, bias_input, bias_hidden, h, c] = all.clone();
+        let (answer, gates, cells, apart) =
+            B::recurrent_pass(x, input, hidden, bias_input, bias_hidden, h, c, plan.clone());
+        match RecurrentBack.prepare::<C>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((all, answer.clone(), [gates, cells, apart], plan), answer),
+            OpsKind::UnTracked(prep) => prep.finish(answer),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Recurrent layers over all steps at once, forward and back, on plain slices.
+//!
+//! ```text
+//! x [batch, steps, input] ── one product for all steps ──→ gates [batch, steps, G·hidden]
+//!                                                             │ step by step: + h · Uᵀ, activate
+//! y [batch, steps, hidden] ←──────────────────────────────────┘
+//! ```
+//!
+//! Rows of a batch do not know of each other, so parts of [`ROWS`] rows go through all steps by themselves, on as many
+//! threads as there are; sums over parts are taken in their order, so the number of threads changes no bit.
+
+use super::cell::Cell;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+/// Rows of a batch that go together.
+const ROWS: usize = 32;
+/// Rows up to which the product with the hidden state is taken row by row.
+const FEW_ROWS: usize = 3;
+/// Columns of a matrix that are summed up at once, in registers.
+const WIDE: usize = 64;
+
+/// The sizes of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) batch: usize,
+    pub(super) steps: usize,
+    pub(super) input: usize,
+    pub(super) hidden: usize,
+    /// From the last step to the first.
+    pub(super) reverse: bool,
+}
+
+/// The weights, rows of `G · hidden` gates: for the input, for the hidden state, and the two biases.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) input: &'a [f32],
+    pub(super) hidden: &'a [f32],
+    pub(super) bias_input: &'a [f32],
+    pub(super) bias_hidden: &'a [f32],
+}
+
+/// Where a pass begins: `[batch, hidden]` each; `c` is empty for cells without a cell state.
+#[derive(Clone, Copy)]
+pub(super) struct States<'a> {
+    pub(super) h: &'a [f32],
+    pub(super) c: &'a [f32],
+}
+
+/// What a forward pass gives and what the way back needs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed {
+    /// `[batch, steps, hidden]`; zero beyond the length of a row.
+    pub(super) y: Vec<f32>,
+    /// The last states, `[batch, hidden]`.
+    pub(super) h: Vec<f32>,
+    pub(super) c: Vec<f32>,
+    /// Activated gates, `[batch, steps, G · hidden]`.
+    pub(super) gates: Vec<f32>,
+    /// Cell states, `[batch, steps, hidden]`; empty for cells without.
+    pub(super) cells: Vec<f32>,
+    /// The last gate's product with the hidden state; empty where it is not needed.
+    pub(super) apart: Vec<f32>,
+}
+
+/// Gradients with regard to all that went in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gradients {
+    pub(super) x: Vec<f32>,
+    pub(super) input: Vec<f32>,
+    pub(super) hidden: Vec<f32>,
+    pub(super) bias_input: Vec<f32>,
+    pub(super) bias_hidden: Vec<f32>,
+    pub(super) h: Vec<f32>,
+    pub(super) c: Vec<f32>,
+}
+
+fn rows(of: &[f32], rows: usize, columns: usize) -> MatRef<'_, f32> {
+    MatRef::from_row_major_slice(of, rows, columns)
+}
+
+fn rows_mut(of: &mut [f32], rows: usize, columns: usize) -> MatMut<'_, f32> {
+    MatMut::from_row_major_slice_mut(of, rows, columns)
+}
+
+/// `out = a · b` where `b` is row by row, for few rows of `a`.
+#[inline(always)]
+fn few(out: &mut [f32], a: &[f32], b: &[f32], (n, k, m): (usize, usize, usize)) {
+    for row in 0..n {
+        let (a, out) = (&a[row * k..][..k], &mut out[row * m..][..m]);
+        let mut at = 0;
+        while at + WIDE <= m {
+            let mut sum = [0.0_f32; WIDE];
+            for (w, b) in a.iter().zip(b.chunks_exact(m)) {
+                for (s, b) in sum.iter_mut().zip(&b[at..at + WIDE]) {
+                    *s += w * b;
+                }
+            }
+            out[at..at + WIDE].copy_from_slice(&sum);
+            at += WIDE;
+        }
+        if at < m {
+            let rest = &mut out[at..];
+            rest.fill(0.0);
+            for (w, b) in a.iter().zip(b.chunks_exact(m)) {
+                for (s, b) in rest.iter_mut().zip(&b[at..]) {
+                    *s += w * b;
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a batch: first row and rows of each.
+fn parts(batch: usize) -> impl IndexedParallelIterator<Item = (usize, usize)> {
+    let n = batch.div_ceil(ROWS);
+    (0..n).into_par_iter().map(move |p| (p * ROWS, ROWS.min(batch - p * ROWS)))
+}
+
+fn of_rows(slice: &[f32], (first, n): (usize, usize), each: usize) -> &[f32] {
+    if slice.is_empty() { slice } else { &slice[first * each..][..n * each] }
+}
+
+/// Puts the parts of a batch one after the other.
+fn joined<T>(parts: &[T], of: impl Fn(&T) -> &Vec<f32>) -> Vec<f32> {
+    if let [one] = parts {
+        return of(one).clone();
+    }
+    let mut out = Vec::with_capacity(parts.iter().map(|p| of(p).len()).sum());
+    for part in parts {
+        out.extend_from_slice(of(part));
+    }
+    out
+}
+
+/// Forward over all steps. `lengths`, where given, are the steps of each row that count; after them its states stay.
+pub(super) fn forward<C: Cell>(
+    sizes: Sizes,
+    x: &[f32],
+    weights: Weights<'_>,
+    states: States<'_>,
+    lengths: Option<&[usize]>,
+) -> Passed {
+    let Sizes { batch, steps, input, hidden, .. } = sizes;
+    let wide = C::GATES * hidden;
+    // Few rows read the matrix from its other side.
+    let turned = (batch % ROWS != 0 && batch % ROWS <= FEW_ROWS).then(|| {
+        let mut turned = vec![0.0; hidden * wide];
+        for (g, row) in weights.hidden.chunks_exact(hidden).enumerate() {
+            for (k, w) in row.iter().enumerate() {
+                turned[k * wide + g] = *w;
+            }
+        }
+        turned
+    });
+    let mut done: Vec<Passed> = Vec::new();
+    parts(batch)
+        .map(|part| {
+            let (first, n) = part;
+            let mut out = Passed {
+                y: vec![0.0; n * steps * hidden],
+                h: of_rows(states.h, part, hidden).to_vec(),
+                c: if C::CELL { of_rows(states.c, part, hidden).to_vec() } else { vec![] },
+                gates: vec![0.0; n * steps * wide],
+                cells: vec![0.0; if C::CELL { n * steps * hidden } else { 0 }],
+                apart: vec![0.0; if C::APART { n * steps * hidden } else { 0 }],
+            };
+            for row in out.gates.chunks_exact_mut(wide) {
+                row.copy_from_slice(weights.bias_input);
+            }
+            matmul(
+                rows_mut(&mut out.gates, n * steps, wide),
+                Accum::Add,
+                rows(of_rows(x, part, steps * input), n * steps, input),
+                rows(weights.input, wide, input).transpose(),
+                1.0,
+                Par::Seq,
+            );
+            let mut product = vec![0.0; n * wide];
+            let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
+            let arch = pulp::Arch::new();
+            for k in 0..steps {
+                let t = if sizes.reverse { steps - 1 - k } else { k };
+                match &turned {
+                    Some(turned) if n <= FEW_ROWS => {
+                        arch.dispatch(|| few(&mut product, &out.h, turned, (n, hidden, wide)));
+                        for row in product.chunks_exact_mut(wide) {
+                            row.iter_mut().zip(weights.bias_hidden).for_each(|(p, b)| *p += b);
+                        }
+                    }
+                    _ => {
+                        for row in product.chunks_exact_mut(wide) {
+                            row.copy_from_slice(weights.bias_hidden);
+                        }
+                        matmul(
+                            rows_mut(&mut product, n, wide),
+                            Accum::Add,
+                            rows(&out.h, n, hidden),
+                            rows(weights.hidden, wide, hidden).transpose(),
+                            1.0,
+                            Par::Seq,
+                        );
+                    }
+                }
+                arch.dispatch(|| {
+                    for row in 0..n {
+                        if !alive(row, t) {
+                            continue;
+                        }
+                        let at = row * steps + t;
+                        let gates = &mut out.gates[at * wide..][..wide];
+                        let product = &product[row * wide..][..wide];
+                        let h = &mut out.h[row * hidden..][..hidden];
+                        let c = if C::CELL { &mut out.c[row * hidden..][..hidden] } else { &mut [][..] };
+                        let apart =
+                            if C::APART { &mut out.apart[at * hidden..][..hidden] } else { &mut [][..] };
+                        C::forward(gates, product, h, c, apart);
+                        out.y[at * hidden..][..hidden].copy_from_slice(h);
+                        if C::CELL {
+                            out.cells[at * hidden..][..hidden].copy_from_slice(c);
+                        }
+                    }
+                });
+            }
+            out
+        })
+        .collect_into_vec(&mut done);
+    if done.len() == 1 {
+        return done.remove(0);
+    }
+    Passed {
+        y: joined(&done, |p| &p.y),
+        h: joined(&done, |p| &p.h),
+        c: joined(&done, |p| &p.c),
+        gates: joined(&done, |p| &p.gates),
+        cells: joined(&done, |p| &p.cells),
+        apart: joined(&done, |p| &p.apart),
+    }
+}
+
+/// What the way back needs of a forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) y: &'a [f32],
+    pub(super) gates: &'a [f32],
+    pub(super) cells: &'a [f32],
+    pub(super) apart: &'a [f32],
+}
+
+/// What a way back begins with: the gradient of `y` and of the last states (empty: none).
+#[derive(Clone, Copy)]
+pub(super) struct Outer<'a> {
+    pub(super) y: &'a [f32],
+    pub(super) h: &'a [f32],
+    pub(super) c: &'a [f32],
+}
+
+/// Back over all steps.
+pub(super) fn backward<C: Cell>(
+    sizes: Sizes,
+    x: &[f32],
+    weights: Weights<'_>,
+    states: States<'_>,
+    lengths: Option<&[usize]>,
+    seen: Seen<'_>,
+    outer: Outer<'_>,
+) -> Gradients {
+    let Sizes { batch, steps, input, hidden, .. } = sizes;
+    let wide = C::GATES * hidden;
+    let mut done: Vec<Gradients> = Vec::new();
+    parts(batch)
+        .map(|part| {
+            let (first, n) = part;
+            let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
+            // Gates go and their gradients come.
+            let mut gates = of_rows(seen.gates, part, steps * wide).to_vec();
+            let mut products = if C::APART { vec![0.0; gates.len()] } else { vec![] };
+            let cells = of_rows(seen.cells, part, steps * hidden);
+            let apart = of_rows(seen.apart, part, steps * hidden);
+            let y = of_rows(seen.y, part, steps * hidden);
+            let (h0, c0) = (of_rows(states.h, part, hidden), of_rows(states.c, part, hidden));
+            let dy = of_rows(outer.y, part, steps * hidden);
+            let begin = |of: &[f32]| {
+                let given = of_rows(of, part, hidden);
+                if given.is_empty() { vec![0.0; n * hidden] } else { given.to_vec() }
+            };
+            let (mut dh, mut dc) = (begin(outer.h), begin(outer.c));
+            let mut here = vec![0.0; n * wide];
+            // The hidden state before each step, which the weights' gradient needs in the order of the gates.
+            let mut before = vec![0.0; n * steps * hidden];
+            for row in 0..n {
+                let mut last = &h0[row * hidden..][..hidden];
+                for k in 0..steps {
+                    let t = if sizes.reverse { steps - 1 - k } else { k };
+                    let at = (row * steps + t) * hidden;
+                    before[at..at + hidden].copy_from_slice(last);
+                    if alive(row, t) {
+                        last = &y[at..at + hidden];
+                    }
+                }
+            }
+            let arch = pulp::Arch::new();
+            for k in (0..steps).rev() {
+                let t = if sizes.reverse { steps - 1 - k } else { k };
+                arch.dispatch(|| {
+                    for row in 0..n {
+                        let at = row * steps + t;
+                        let gates = &mut gates[at * wide..][..wide];
+                        let here = &mut here[row * wide..][..wide];
+                        if !alive(row, t) {
+                            gates.fill(0.0);
+                            here.fill(0.0);
+                            continue;
+                        }
+                        let dh = &mut dh[row * hidden..][..hidden];
+                        let dc = &mut dc[row * hidden..][..hidden];
+                        if !dy.is_empty() {
+                            for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
+                                *d += y;
+                            }
+                        }
+                        let h_before = &before[at * hidden..][..hidden];
+                        let (c_before, c) = if C::CELL {
+                            let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
+                            let earlier = if sizes.reverse { at + 1 } else { at.wrapping_sub(1) };
+                            // In reverse a row begins where its padding ends.
+                            let start = start || (sizes.reverse && !alive(row, t + 1));
+                            let of = if start {
+                                &c0[row * hidden..][..hidden]
+                            } else {
+                                &cells[earlier * hidden..][..hidden]
+                            };
+                            (of, &cells[at * hidden..][..hidden])
+                        } else {
+                            (&[][..], &[][..])
+                        };
+                        let apart = if C::APART { &apart[at * hidden..][..hidden] } else { &[][..] };
+                        C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
+                        if C::APART {
+                            products[at * wide..][..wide].copy_from_slice(here);
+                        } else {
+                            here.copy_from_slice(gates);
+                        }
+                    }
+                });
+                matmul(
+                    rows_mut(&mut dh, n, hidden),
+                    Accum::Add,
+                    rows(&here, n, wide),
+                    rows(weights.hidden, wide, hidden),
+                    1.0,
+                    Par::Seq,
+                );
+            }
+            let product = if C::APART { &products } else { &gates };
+            let mut out = Gradients {
+                x: vec![0.0; n * steps * input],
+                input: vec![0.0; wide * input],
+                hidden: vec![0.0; wide * hidden],
+                bias_input: vec![0.0; wide],
+                bias_hidden: vec![0.0; wide],
+                h: dh,
+                c: if C::CELL { dc } else { vec![] },
+            };
+            let of_gates = rows(&gates, n * steps, wide);
+            let inputs = rows(of_rows(x, part, steps * input), n * steps, input);
+            let over = Accum::Replace;
+            let of_input = rows(weights.input, wide, input);
+            matmul(rows_mut(&mut out.x, n * steps, input), over, of_gates, of_input, 1.0, Par::Seq);
+            matmul(rows_mut(&mut out.input, wide, input), over, of_gates.transpose(), inputs, 1.0, Par::Seq);
+            let (of_product, earlier) = (rows(product, n * steps, wide), rows(&before, n * steps, hidden));
+            matmul(
+                rows_mut(&mut out.hidden, wide, hidden),
+                over,
+                of_product.transpose(),
+                earlier,
+                1.0,
+                Par::Seq,
+            );
+            let summed = |to: &mut [f32], of: &[f32]| {
+                arch.dispatch(|| {
+                    for row in of.chunks_exact(wide) {
+                        to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
+                    }
+                });
+            };
+            summed(&mut out.bias_input, &gates);
+            summed(&mut out.bias_hidden, product);
+            out
+        })
+        .collect_into_vec(&mut done);
+    let mut done = done.into_iter();
+    let Some(mut all) = done.next() else {
+        return Gradients {
+            input: vec![0.0; wide * input],
+            hidden: vec![0.0; wide * hidden],
+            bias_input: vec![0.0; wide],
+            bias_hidden: vec![0.0; wide],
+            ..Gradients::default()
+        };
+    };
+    for part in done {
+        all.x.extend_from_slice(&part.x);
+        all.h.extend_from_slice(&part.h);
+        all.c.extend_from_slice(&part.c);
+        for (to, of) in [
+            (&mut all.input, &part.input),
+            (&mut all.hidden, &part.hidden),
+            (&mut all.bias_input, &part.bias_input),
+            (&mut all.bias_hidden, &part.bias_hidden),
+        ] {
+            to.iter_mut().zip(of).for_each(|(t, v)| *t += v);
+        }
+    }
+    all
+}

@@ -1,0 +1,255 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
+use super::pass::{Outer, Passed, Seen, Sizes, States, Weights, backward, forward};
+use super::*;
+use burn::tensor::TensorData;
+use rand::RngExt;
+use tradewind_core::Run;
+
+/// All that goes into a pass, at random.
+#[derive(Clone)]
+struct Given {
+    sizes: Sizes,
+    /// x, input, hidden, bias of each, h, c.
+    parts: [Vec<f32>; 7],
+    lengths: Option<Vec<usize>>,
+}
+
+fn given<C: Cell>(sizes: Sizes, lengths: Option<Vec<usize>>) -> Given {
+    let Sizes { batch, steps, input, hidden, .. } = sizes;
+    let wide = C::GATES * hidden;
+    let mut rng = Run::new(7).rng(3);
+    let counts = [
+        batch * steps * input,
+        wide * input,
+        wide * hidden,
+        wide,
+        wide,
+        batch * hidden,
+        if C::CELL { batch * hidden } else { 0 },
+    ];
+    let parts = counts.map(|n| (0..n).map(|_| rng.random_range(-0.8_f32..0.8)).collect());
+    Given { sizes, parts, lengths }
+}
+
+impl Given {
+    fn weights(&self) -> Weights<'_> {
+        let [_, input, hidden, bias_input, bias_hidden, ..] = &self.parts;
+        Weights { input, hidden, bias_input, bias_hidden }
+    }
+
+    fn states(&self) -> States<'_> {
+        States { h: &self.parts[5], c: &self.parts[6] }
+    }
+
+    fn forward<C: Cell>(&self) -> Passed {
+        forward::<C>(self.sizes, &self.parts[0], self.weights(), self.states(), self.lengths.as_deref())
+    }
+}
+
+/// A weighted sum of all that a pass answers, with weights of both signs.
+fn score(passed: &Passed) -> f64 {
+    let weight = |k: usize| f64::from(((k * 37) % 19) as u32) / 9.0 - 1.0;
+    [&passed.y, &passed.h, &passed.c]
+        .iter()
+        .enumerate()
+        .map(|(p, of)| of.iter().enumerate().map(|(k, v)| weight(k + p) * f64::from(*v)).sum::<f64>())
+        .sum()
+}
+
+fn outer(passed: &Passed) -> [Vec<f32>; 3] {
+    let weight = |k: usize| ((k * 37) % 19) as f32 / 9.0 - 1.0;
+    let of = |n: usize, p: usize| (0..n).map(|k| weight(k + p)).collect();
+    [of(passed.y.len(), 0), of(passed.h.len(), 1), of(passed.c.len(), 2)]
+}
+
+fn gradients_are_slopes<C: Cell>() {
+    for (reverse, lengths) in
+        [(false, None), (true, None), (false, Some(vec![5, 2, 0])), (true, Some(vec![1, 5, 3]))]
+    {
+        let sizes = Sizes { batch: 3, steps: 5, input: 3, hidden: 4, reverse };
+        let given = given::<C>(sizes, lengths);
+        let passed = given.forward::<C>();
+        let [y, h, c] = outer(&passed);
+        let seen = Seen { y: &passed.y, gates: &passed.gates, cells: &passed.cells, apart: &passed.apart };
+        let back = backward::<C>(
+            sizes,
+            &given.parts[0],
+            given.weights(),
+            given.states(),
+            given.lengths.as_deref(),
+            seen,
+            Outer { y: &y, h: &h, c: &c },
+        );
+        let told =
+            [&back.x, &back.input, &back.hidden, &back.bias_input, &back.bias_hidden, &back.h, &back.c];
+        for (p, told) in told.into_iter().enumerate() {
+            assert_eq!(told.len(), given.parts[p].len());
+            for (k, told) in told.iter().enumerate() {
+                let moved = |by: f32| {
+                    let mut given = given.clone();
+                    given.parts[p][k] += by;
+                    score(&given.forward::<C>())
+                };
+                let slope = (moved(0.01) - moved(-0.01)) / 0.02;
+                let off = (slope - f64::from(*told)).abs();
+                assert!(off < 2e-3 * (1.0 + slope.abs()), "part {p}, {k}: {told} and {slope}, {reverse}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_the_plain_layer_are_slopes() {
+    gradients_are_slopes::<ElmanCell>();
+}
+
+#[test]
+fn gradients_of_the_gru_are_slopes() {
+    gradients_are_slopes::<GruCell>();
+}
+
+#[test]
+fn gradients_of_the_lstm_are_slopes() {
+    gradients_are_slopes::<LstmCell>();
+}
+
+/// Rows answer the same alone, among few and among many, and padding changes nothing.
+fn rows_do_not_know_of_each_other<C: Cell>() {
+    for reverse in [false, true] {
+        let sizes = Sizes { batch: 70, steps: 6, input: 5, hidden: 80, reverse };
+        let lengths: Vec<usize> = (0..70).map(|r| r % 7).collect();
+        let given = given::<C>(sizes, Some(lengths.clone()));
+        let all = given.forward::<C>();
+        for row in [0, 6, 33, 40, 69] {
+            let take = |of: &[f32]| of[row * of.len() / 70..(row + 1) * of.len() / 70].to_vec();
+            let mut parts = given.parts.clone();
+            for p in [0, 5, 6] {
+                parts[p] = take(&given.parts[p]);
+            }
+            // Without its padding.
+            let steps = lengths[row].max(1);
+            parts[0].truncate(steps * 5);
+            let lengths = Some(vec![lengths[row]]);
+            let alone = Given { sizes: Sizes { batch: 1, steps, ..sizes }, parts, lengths }.forward::<C>();
+            let near = |a: &[f32], b: &[f32]| {
+                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "row {row}, {reverse}");
+            };
+            near(&alone.h, &take(&all.h));
+            near(&alone.c, &take(&all.c));
+            near(&alone.y, &take(&all.y));
+            assert!(take(&all.y)[steps * 80..].iter().all(|v| *v == 0.0));
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_batch_do_not_know_of_each_other() {
+    rows_do_not_know_of_each_other::<ElmanCell>();
+    rows_do_not_know_of_each_other::<GruCell>();
+    rows_do_not_know_of_each_other::<LstmCell>();
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let sizes = Sizes { batch: 150, steps: 9, input: 7, hidden: 33, reverse: false };
+    let given = given::<LstmCell>(sizes, None);
+    let pass = |threads: usize| {
+        Run::new(1).with_threads(threads).install(|| {
+            let passed = given.forward::<LstmCell>();
+            let [y, h, c] = outer(&passed);
+            let seen =
+                Seen { y: &passed.y, gates: &passed.gates, cells: &passed.cells, apart: &passed.apart };
+            let outer = Outer { y: &y, h: &h, c: &c };
+            let back = backward::<LstmCell>(
+                sizes,
+                &given.parts[0],
+                given.weights(),
+                given.states(),
+                None,
+                seen,
+                outer,
+            );
+            (passed.y, back.x, back.hidden, back.bias_input)
+        })
+    };
+    assert_eq!(pass(1), pass(4));
+}
+
+fn tensor<const D: usize>(rng: &mut impl Rng, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0_f32..1.0)).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The operation of our own and burn's operations step by step: the same answers and the same gradients.
+#[test]
+fn the_operation_agrees_with_its_steps() {
+    let device = Device::flex().autodiff();
+    for recurrence in [Recurrence::Plain, Recurrence::Gru, Recurrence::Lstm] {
+        for lengths in [None, Some(vec![4_usize, 2, 0, 3, 1])] {
+            let mut rng = Run::new(2).rng(1);
+            let params = RecurrentParams { hidden: 6, ..RecurrentParams::new(recurrence, 3) };
+            let network = params.init(&device, &mut rng).unwrap();
+            let layer = &network.layers[0];
+            let x = tensor(&mut rng, [5, 4, 3], &device).require_grad();
+            let state = State {
+                h: tensor(&mut rng, [5, 6], &device).require_grad(),
+                c: (recurrence == Recurrence::Lstm).then(|| tensor(&mut rng, [5, 6], &device).require_grad()),
+            };
+            let weight = tensor(&mut rng, [5, 4, 6], &device);
+            let answer = |by_steps: bool| {
+                let told = if by_steps {
+                    layer.by_steps(
+                        recurrence,
+                        x.clone(),
+                        lengths.as_deref(),
+                        state.h.clone(),
+                        state.c.clone(),
+                    )
+                } else {
+                    let lengths = lengths.clone().map(Into::into);
+                    layer.forward(recurrence, x.clone(), lengths, Some(&state))
+                };
+                let (y, last) = told;
+                let mut loss = (y.clone() * weight.clone()).sum() + last.h.clone().sum() * 0.5;
+                if let Some(c) = last.c.clone() {
+                    loss = loss + (c.clone() * c).sum();
+                }
+                let gradients = loss.backward();
+                let mut told =
+                    vec![y.into_data(), last.h.into_data(), x.grad(&gradients).unwrap().into_data()];
+                told.push(state.h.grad(&gradients).unwrap().into_data());
+                told.extend(state.c.as_ref().map(|c| c.grad(&gradients).unwrap().into_data()));
+                told.push(layer.weight_ih.val().grad(&gradients).unwrap().into_data());
+                told.push(layer.weight_hh.val().grad(&gradients).unwrap().into_data());
+                told.push(layer.bias_ih.val().grad(&gradients).unwrap().into_data());
+                told.push(layer.bias_hh.val().grad(&gradients).unwrap().into_data());
+                told
+            };
+            for (k, (ours, steps)) in answer(false).into_iter().zip(answer(true)).enumerate() {
+                let (ours, steps) = (ours.try_to_vec::<f32>().unwrap(), steps.try_to_vec::<f32>().unwrap());
+                assert_eq!(ours.len(), steps.len());
+                for (a, b) in ours.iter().zip(&steps) {
+                    assert!((a - b).abs() < 1e-5 * (1.0 + b.abs()), "{recurrence:?} {k}: {a} and {b}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_told() {
+    let (device, mut rng) = (Device::flex(), Run::new(2).rng(1));
+    let network = RecurrentParams::new(Recurrence::Gru, 3).init(&device, &mut rng).unwrap();
+    let ask = |shape: [usize; 3], lengths: Option<&[usize]>| {
+        network.forward(Tensor::zeros(shape, &device), lengths, None, &mut Noise::none())
+    };
+    assert!(ask([2, 1, 3], None).is_ok());
+    assert!(ask([2, 4, 2], None).is_err() && ask([2, 4, 3], Some(&[4, 5])).is_err());
+    assert!(
+        RecurrentParams { hidden: 0, ..RecurrentParams::new(Recurrence::Gru, 3) }
+            .init(&device, &mut rng)
+            .is_err()
+    );
+}

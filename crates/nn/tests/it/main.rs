@@ -1,0 +1,6 @@
+//! Training as those who use the crate see it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod losses;
+mod recurrent;
+mod train;
