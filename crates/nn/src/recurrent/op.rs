@@ -54,7 +54,7 @@ pub(super) struct Plan {
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait RecurrentOps: Backend {
     /// The answer.
-    #[expect(clippy::too_many_arguments, reason = "each is a tensor of its own")]
+    #[allow(clippy::too_many_arguments, reason = "each is a tensor of its own")]
     fn recurrent(
         x: FloatTensor<Self>,
         input: FloatTensor<Self>,
