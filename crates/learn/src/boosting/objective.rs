@@ -169,13 +169,14 @@ impl<'a> Problem<'a> {
                 let k = *k;
                 let mut p = vec![0.0_f32; self.y.len() * k];
                 p.par_chunks_mut(CHUNK_ROWS * k).enumerate().for_each(|(c, p)| {
+                    // The exponential is most of the work, so each is taken once.
+                    let mut e = vec![0.0; k];
                     for (i, p) in p.chunks_exact_mut(k).enumerate() {
                         let i = c * CHUNK_ROWS + i;
                         let top = scores.iter().map(|s| get(&s[i])).fold(f64::MIN, f64::max);
-                        let total: f64 = scores.iter().map(|s| (get(&s[i]) - top).exp()).sum();
-                        p.iter_mut()
-                            .zip(scores)
-                            .for_each(|(p, s)| *p = ((get(&s[i]) - top).exp() / total) as f32);
+                        e.iter_mut().zip(scores).for_each(|(e, s)| *e = (get(&s[i]) - top).exp());
+                        let total: f64 = e.iter().sum();
+                        p.iter_mut().zip(&e).for_each(|(p, e)| *p = (e / total) as f32);
                     }
                 });
                 Shared::Classes(p)
