@@ -137,9 +137,6 @@ pub struct Usual {
     pub bias: f64,
     /// How often what came lay in the central interval of 80 %; none without intervals.
     pub coverage: Option<f64>,
-    /// The mean width of these intervals over the mean size of forecasts; none without intervals.
-    #[serde(default)]
-    pub sharpness: Option<f64>,
     /// The error of a simple method in the same week; none where it could not answer.
     #[serde(default)]
     pub naive_wape: Option<f64>,

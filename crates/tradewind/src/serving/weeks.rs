@@ -30,59 +30,36 @@ pub(crate) fn week_of(freq: Freq, ds: Stamp) -> Stamp {
 /// windows.
 pub(super) fn usual(result: &BacktestResult, naive: Option<&BacktestResult>, freq: Freq) -> Vec<Usual> {
     let simple = naive.map(|naive| sums_of(naive, freq)).unwrap_or_default();
-    let simple = |k: usize| simple.get(k).map(|(sums, _)| sums.wape()).filter(|w| w.is_finite());
+    let simple = |k: usize| simple.get(k).map(ErrorSums::wape).filter(|w| w.is_finite());
     let sums = sums_of(result, freq);
-    let known = sums.iter().enumerate().filter(|(_, (s, _))| s.n > 0 && s.wape().is_finite());
+    let known = sums.iter().enumerate().filter(|(_, s)| s.n > 0 && s.wape().is_finite());
     known
-        .map(|(k, (s, sharpness))| Usual {
+        .map(|(k, s)| Usual {
             wape: s.wape(),
             bias: s.bias(),
             coverage: Some(s.coverage()).filter(|c| c.is_finite()),
-            sharpness: sharpness.value(),
             naive_wape: simple(k),
         })
         .collect()
 }
 
-/// How wide intervals are: the sum of their widths over the sum of what is forecast.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sharpness {
-    width: f64,
-    size: f64,
-}
-
-impl Sharpness {
-    fn push(&mut self, forecast: f64, (low, high): (f64, f64)) {
-        self.width += high - low;
-        self.size += forecast.abs();
-    }
-
-    /// None where nothing is forecast.
-    fn value(&self) -> Option<f64> {
-        Some(self.width / self.size).filter(|s| s.is_finite() && *s > 0.0)
-    }
-}
-
 /// The errors of each week of each origin.
-fn sums_of(result: &BacktestResult, freq: Freq) -> Vec<(ErrorSums, Sharpness)> {
+fn sums_of(result: &BacktestResult, freq: Freq) -> Vec<ErrorSums> {
     let steps = steps_of_week(freq);
     let levels = result.levels();
     let place = |level: f64| levels.iter().position(|l| (l - level).abs() < 1e-9);
     let ends = place((1.0 - COVERAGE) / 2.0).zip(place((1.0 + COVERAGE) / 2.0));
     let (horizon, n_origins) = (result.settings().horizon, result.settings().n_origins);
     let weeks = horizon / steps;
-    let mut sums = vec![<(ErrorSums, Sharpness)>::default(); weeks * n_origins];
+    let mut sums = vec![ErrorSums::default(); weeks * n_origins];
     for (w, window) in result.windows().iter().enumerate() {
         let (actual, mean) = (result.actual(w), result.mean(0, w));
         for k in 0..weeks * steps {
             let quantiles = result.quantiles(0, w, k);
             let interval = ends.map(|(low, high)| (quantiles[low], quantiles[high]));
             let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
-            let (sum, sharpness) = &mut sums[window.origin * weeks + k / steps];
-            sum.push(Outcome { actual: actual[k], forecast: mean[k], interval });
-            if let Some(interval) = interval.filter(|_| mean[k].is_finite()) {
-                sharpness.push(mean[k], interval);
-            }
+            let outcome = Outcome { actual: actual[k], forecast: mean[k], interval };
+            sums[window.origin * weeks + k / steps].push(outcome);
         }
     }
     sums

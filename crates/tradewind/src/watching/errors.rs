@@ -58,7 +58,7 @@ pub struct ForecastErrors {
     pub recent: Option<ErrorReport>,
     /// Whether the alarm rang in one of these weeks.
     pub alarm: bool,
-    /// What is to be expected of the steps that have not come.
+    /// What is to be expected of the steps that have not come; none before a whole week of the version has.
     pub coming: Option<Coming>,
     /// Whether the version in production learnt enough, and whether that still holds.
     pub fit: FitVerdict,
@@ -67,7 +67,7 @@ pub struct ForecastErrors {
 }
 
 /// The error that is to be expected of steps that have not come, by the width of their intervals against those of the
-/// version's newest weeks, or of its backtest while no week of it has come.
+/// version's newest weeks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coming {
     /// The first step.
@@ -221,15 +221,8 @@ pub fn forecast_errors(
             size += outcome.forecast.abs();
         }
     }
-    let compared = match (&recent, expected) {
-        (Some(recent), _) if width > 0.0 && size > 0.0 => Some((width / size, recent.all.wape)),
-        // The backtest knew less, and its intervals are wider where histories are short.
-        (_, Some(expected)) => {
-            let of_usual: Vec<f64> = newest.usual().iter().filter_map(|u| u.sharpness).collect();
-            Some((mean(&of_usual), expected.wape))
-        }
-        _ => None,
-    };
+    // The backtest's intervals are no measure: it knew less, and its intervals are made another way.
+    let compared = recent.as_ref().filter(|_| width > 0.0 && size > 0.0).map(|r| (width / size, r.all.wape));
     let coming = compared.and_then(|compared| {
         let ((from, _), (until, _)) = (ahead.first_key_value()?, ahead.last_key_value()?);
         let told = estimate_intervals(&means, &intervals, compared).ok()?;

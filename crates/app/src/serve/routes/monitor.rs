@@ -270,8 +270,7 @@ pub(crate) struct ComingError {
     /// The sum of absolute errors over the sum of what will come, as expected: the error of the newest weeks, in proportion
     /// to the width of intervals.
     wape: f64,
-    /// The width of intervals over that of the newest weeks, or of the backtest while none has come: 1.3 says that the
-    /// version is 30 % less sure.
+    /// The width of intervals over that of the newest weeks: 1.3 says that the version is 30 % less sure.
     ratio: f64,
 }
 
@@ -315,7 +314,8 @@ pub(crate) struct ErrorsAnswer {
     error_ratio: Option<f64>,
     /// Whether the alarm rang since the version is in production.
     alarm: bool,
-    /// What is to be expected of the days that have not come; null without intervals.
+    /// What is to be expected of the days that have not come; null before a whole week of the
+    /// version has come.
     coming: Option<ComingError>,
     /// Whether the version learnt enough; null while there never was one.
     fit: Option<FitShown>,

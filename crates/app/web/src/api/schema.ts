@@ -1767,8 +1767,7 @@ export interface components {
             wape: number;
             /**
              * Format: double
-             * @description The width of intervals over that of the newest weeks, or of the backtest while none has come: 1.3 says that the
-             *     version is 30 % less sure.
+             * @description The width of intervals over that of the newest weeks: 1.3 says that the version is 30 % less sure.
              */
             ratio: number;
         };

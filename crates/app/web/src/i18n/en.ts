@@ -149,7 +149,7 @@ export const en = {
   'define.chance': 'The chance of that price point, learnt from how the product\'s price moved before. A dash: no point has a chance of 5 %.',
   'define.changes': 'Days on which the level changed for good, found in the history. Single peaks do not count.',
   'define.colours': 'Red means a rise in China and a loss elsewhere. Blue and orange mean neither, and most colour-blind people tell them apart; arrows always say the direction too.',
-  'define.coming': 'The error of days that have not come, told by the forecasts themselves: the error of the newest weeks (of the backtest, while none has come) in proportion to the width of the 80 % intervals. It sees that the model is less sure; it does not see a change that the model knows nothing of.',
+  'define.coming': 'The error of days that have not come, told by the forecasts themselves: the error of the newest weeks in proportion to the width of the 80 % intervals. It sees that the model is less sure; it does not see a change that the model knows nothing of.',
   'define.coming_ratio': 'How wide the 80 % intervals are beside those of the newest weeks. 1.3 says that the version is 30 % less sure.',
   'define.compare': 'Measures, parameters and data of two versions. Green: the second is better by that measure.',
   'define.conversion': 'Visitors of a day who bought on that day, as a share of all visitors of that day: by an event of purchase, or by a sale to the same customer.',
