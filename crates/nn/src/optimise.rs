@@ -3,6 +3,7 @@
 //! Values, gradients and moments of a parameter go through the processor once a step; states are kept by the parameter's
 //! path in the network (`layers.0.weight_ih`), so a training goes on after it was saved and read.
 
+use crate::weights::Place;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use rayon::prelude::*;
@@ -99,16 +100,6 @@ pub struct Collected {
     of: Vec<(String, Vec<f32>)>,
 }
 
-/// The path of where a visitor is.
-#[derive(Default)]
-struct Place(Vec<String>);
-
-impl Place {
-    fn name(&self) -> String {
-        self.0.join(".")
-    }
-}
-
 struct Collecting<'a> {
     place: Place,
     gradients: &'a mut Gradients,
@@ -117,16 +108,16 @@ struct Collecting<'a> {
 
 impl ModuleVisitor for Collecting<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.place.0.push(name.to_owned());
+        self.place.enter(name);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.0.pop();
+        self.place.leave();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad_remove(self.gradients) {
-            self.out.of.push((self.place.name(), crate::values(gradient)));
+            self.out.of.push((self.place.path(), crate::values(gradient)));
         }
     }
 }
@@ -323,15 +314,15 @@ struct Stepping<'a> {
 
 impl ModuleMapper for Stepping<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.place.0.push(name.to_owned());
+        self.place.enter(name);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.0.pop();
+        self.place.leave();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.place.name();
+        let path = self.place.path();
         let Some(gradient) = self.gradients.remove(&path) else { return param };
         param.map(|tensor| {
             let device = tensor.device();

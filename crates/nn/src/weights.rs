@@ -12,29 +12,48 @@ pub struct Weights {
     pub(crate) of: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
+/// Where in a network a visitor is.
+#[derive(Default)]
+pub(crate) struct Place(Vec<String>);
+
+impl Place {
+    pub(crate) fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.0.pop();
+    }
+
+    /// As `layers.0.weight_ih`.
+    pub(crate) fn path(&self) -> String {
+        self.0.join(".")
+    }
+}
+
 struct Reading {
-    place: Vec<String>,
+    place: Place,
     out: Weights,
 }
 
 impl ModuleVisitor for Reading {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.place.push(name.to_owned());
+        self.place.enter(name);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.pop();
+        self.place.leave();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
-        self.out.of.insert(self.place.join("."), (shape, crate::values(tensor)));
+        self.out.of.insert(self.place.path(), (shape, crate::values(tensor)));
     }
 }
 
 struct Writing<'a> {
-    place: Vec<String>,
+    place: Place,
     from: &'a Weights,
     seen: usize,
     fault: Option<String>,
@@ -42,15 +61,15 @@ struct Writing<'a> {
 
 impl ModuleMapper for Writing<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.place.push(name.to_owned());
+        self.place.enter(name);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.pop();
+        self.place.leave();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.place.join(".");
+        let path = self.place.path();
         let expected = param.val().dims();
         match self.from.of.get(&path) {
             Some((shape, values)) if shape[..] == expected[..] => {
@@ -77,7 +96,7 @@ impl ModuleMapper for Writing<'_> {
 impl Weights {
     /// Those of a network.
     pub fn of<M: Module>(network: &M) -> Self {
-        let mut reading = Reading { place: vec![], out: Self::default() };
+        let mut reading = Reading { place: Place::default(), out: Self::default() };
         network.visit(&mut reading);
         reading.out
     }
@@ -87,7 +106,7 @@ impl Weights {
     /// # Errors
     /// Weights that are missing, left over or of another shape.
     pub fn put_into<M: Module>(&self, network: M) -> Result<M> {
-        let mut writing = Writing { place: vec![], from: self, seen: 0, fault: None };
+        let mut writing = Writing { place: Place::default(), from: self, seen: 0, fault: None };
         let network = network.map(&mut writing);
         let left = self.of.len() - writing.seen;
         match writing.fault {
