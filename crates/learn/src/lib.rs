@@ -33,6 +33,7 @@ pub mod crossval;
 pub mod curves;
 pub mod elastic_net;
 pub mod ensemble;
+mod exp;
 pub mod explain;
 pub mod faer_call;
 pub mod forest;

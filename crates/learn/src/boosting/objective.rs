@@ -1,6 +1,7 @@
 //! Losses: their gradients, where they start, and how leaves are renewed.
 
 use super::rank;
+use crate::exp::exp;
 use crate::matrix::Dataset;
 use crate::tree::Link;
 use crate::tree::grow::pair;
@@ -169,14 +170,16 @@ impl<'a> Problem<'a> {
                 let k = *k;
                 let mut p = vec![0.0_f32; self.y.len() * k];
                 p.par_chunks_mut(CHUNK_ROWS * k).enumerate().for_each(|(c, p)| {
-                    // The exponential is most of the work, so each is taken once.
-                    let mut e = vec![0.0; k];
-                    for (i, p) in p.chunks_exact_mut(k).enumerate() {
-                        let i = c * CHUNK_ROWS + i;
+                    // The exponential is most of the work, so each is taken once, and those of a chunk together.
+                    let mut e: Vec<f64> = Vec::with_capacity(p.len());
+                    for i in c * CHUNK_ROWS..c * CHUNK_ROWS + p.len() / k {
                         let top = scores.iter().map(|s| get(&s[i])).fold(f64::MIN, f64::max);
-                        e.iter_mut().zip(scores).for_each(|(e, s)| *e = (get(&s[i]) - top).exp());
+                        e.extend(scores.iter().map(|s| get(&s[i]) - top));
+                    }
+                    exp(&mut e);
+                    for (p, e) in p.chunks_exact_mut(k).zip(e.chunks_exact(k)) {
                         let total: f64 = e.iter().sum();
-                        p.iter_mut().zip(&e).for_each(|(p, e)| *p = (e / total) as f32);
+                        p.iter_mut().zip(e).for_each(|(p, e)| *p = (e / total) as f32);
                     }
                 });
                 Shared::Classes(p)
