@@ -60,20 +60,11 @@ pub struct Matter {
 impl Matter {
     /// From a shop's sales, cleaned by its settings, in units a day.
     pub fn of_shop(run: &Run, shop: &Shop, by: By) -> Result<Self> {
-        let panel = |group: GroupBy| {
-            shop_panel(run, shop, &PanelRequest { by: group, ..PanelRequest::units(Freq::DAILY) })
-                .map_err(Error::from)
-        };
-        let (products, clean) = panel(GroupBy::Product)?;
+        let (products, clean) = shop_panel(run, shop, &PanelRequest::units(Freq::DAILY))?;
         let clean = Some(clean);
-        Ok(match by {
-            By::Product => Self { target: products, training: None, clean },
-            By::Category => Self { target: panel(GroupBy::Category)?.0, training: Some(products), clean },
-            By::Store => Self { target: panel(GroupBy::Store)?.0, training: Some(products), clean },
-            By::Word => {
-                let words = word_panel(&products, &TitleWords::new())?;
-                Self { target: words, training: Some(products), clean }
-            }
+        Ok(match beside(run, shop, by, &products)? {
+            Some(target) => Self { target, training: Some(products), clean },
+            None => Self { target: products, training: None, clean },
         })
     }
 
@@ -109,8 +100,7 @@ impl Matter {
             }
             None => trend::predict(run, &self.target, settings, cutoff, calendar)?,
         };
-        let known = self.target.as_of(report.cutoff);
-        Ok(Answer { report, known })
+        Ok(Answer::new(report, &self.target))
     }
 
     /// How right the trends would have been at past dates, beside naive answers. Without `cutoffs`, the newest
@@ -140,6 +130,18 @@ impl Matter {
     }
 }
 
+/// The series of a group of a shop, beside those of its products; `None` for the products themselves.
+pub(crate) fn beside(run: &Run, shop: &Shop, by: By, products: &Panel) -> Result<Option<Panel>> {
+    let group = match by {
+        By::Product => return Ok(None),
+        By::Word => return Ok(Some(word_panel(products, &TitleWords::new())?)),
+        By::Category => GroupBy::Category,
+        By::Store => GroupBy::Store,
+    };
+    let request = PanelRequest { by: group, ..PanelRequest::units(Freq::DAILY) };
+    Ok(Some(shop_panel(run, shop, &request)?.0))
+}
+
 /// The trends of every series, with what is needed to show them.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -149,6 +151,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What a report tells of these series.
+    pub(crate) fn new(report: TrendReport, of: &Panel) -> Self {
+        let known = of.as_of(report.cutoff);
+        Self { report, known }
+    }
+
     /// The spacing of the series.
     pub fn freq(&self) -> Freq {
         self.known.freq()

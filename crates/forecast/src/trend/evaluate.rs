@@ -3,7 +3,7 @@
 use super::scores::{CurvePoint, Naive, NaiveScores, Scores, curves};
 use super::table::{Case, Table};
 use super::windows::{Grid, Windows};
-use super::{Past, TrendSettings, check_freq, origins_before};
+use super::{Past, Trainer, TrendSettings, origins_before};
 use serde::{Deserialize, Serialize};
 use tradewind_core::calendar::Calendar;
 use tradewind_core::freq::Stamp;
@@ -101,48 +101,12 @@ pub fn evaluate_with(
     cutoffs: &[Stamp],
     calendar: &Calendar,
 ) -> Result<TrendEvaluation> {
-    settings.check()?;
-    check_freq(train, target)?;
-    if cutoffs.is_empty() {
-        return Err(Error::Invalid("no date was given to replay".into()));
-    }
-    run.install(|| {
-        let Some(base) =
-            [train.first_stamp(), target.and_then(Panel::first_stamp)].into_iter().flatten().min()
-        else {
-            return Err(Error::Invalid("the panel has no observations".into()));
-        };
-        let grid = Grid { freq: train.freq(), base };
-        let mut ends: Vec<usize> = cutoffs.iter().map(|c| grid.steps_until(*c)).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        // Features of an origin see nothing after it, so one table of all origins serves every date.
-        let past = Past::new(run, train, target, settings, calendar, &ends)?;
-        let n = past.market.n;
-        if let Some(end) = ends.iter().find(|e| **e + settings.horizon > n || **e == 0) {
-            return Err(Error::Invalid(format!(
-                "{} cannot be replayed: it is not followed by {} known steps (the data end at {})",
-                grid.freq.format(grid.stamp(end.max(&1) - 1)),
-                settings.horizon,
-                grid.freq.format(grid.stamp(n - 1)),
-            )));
-        }
-        let panel = target.unwrap_or(train);
-        let mut replay = Replay::default();
-        run.progress().begin("replay", ends.len() as u64);
-        for end in &ends {
-            run.check()?;
-            replay.date(&run.quiet(), &past, panel, *end)?;
-            run.progress().advance(1);
-        }
-        run.progress().end();
-        replay.finish(&past, ends.iter().map(|e| grid.stamp(e - 1)).collect())
-    })
+    Trainer::new(train, settings, calendar)?.evaluate(run, target, cutoffs)
 }
 
 /// What has been replayed so far.
 #[derive(Default)]
-struct Replay {
+pub(super) struct Replay {
     outcomes: Vec<TrendOutcome>,
     class: Vec<u8>,
     p: Vec<[f64; 3]>,
@@ -153,7 +117,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn date(&mut self, run: &Run, past: &Past, panel: &Panel, end: usize) -> Result<()> {
+    pub(super) fn date(&mut self, run: &Run, past: &Past, panel: &Panel, end: usize) -> Result<()> {
         let settings = &past.settings;
         let model = past.model(run, end)?;
         if self.naive.is_none() {
@@ -197,7 +161,7 @@ impl Replay {
         Ok(())
     }
 
-    fn finish(self, past: &Past, cutoffs: Vec<Stamp>) -> Result<TrendEvaluation> {
+    pub(super) fn finish(self, past: &Past, cutoffs: Vec<Stamp>) -> Result<TrendEvaluation> {
         if self.class.is_empty() {
             return Err(Error::Invalid(format!(
                 "no series had {} units or more in two windows at these dates; lower min_units or take a longer horizon",

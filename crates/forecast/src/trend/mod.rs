@@ -52,22 +52,26 @@ mod splits;
 mod stage;
 mod table;
 mod track;
+mod trainer;
 mod trees;
 mod windows;
 
 pub use calibration::Calibration;
 pub use evaluate::{TrendEvaluation, TrendOutcome, cutoffs, evaluate, evaluate_with};
 pub use scores::{CurvePoint, DirectionScores, NaiveScores, Scores};
+pub use trainer::Trainer;
 
 use crate::changepoint::change_points;
 use market::{CATEGORY, Market, Scene};
 use model::{Learnt, Model};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use table::Table;
 use tradewind_core::calendar::Calendar;
 use tradewind_core::freq::Stamp;
 use tradewind_core::{Basis, Direction, Error, Panel, ParamCheck, Result, Run, Trend};
+use trees::Grove;
 use windows::{Grid, Windows};
 
 /// What learns from the features.
@@ -243,16 +247,7 @@ pub fn predict_with(
     cutoff: Option<Stamp>,
     calendar: &Calendar,
 ) -> Result<TrendReport> {
-    settings.check()?;
-    check_freq(train, target)?;
-    let (train, target) = match cutoff {
-        Some(c) => (&train.as_of(c), target.map(|t| t.as_of(c))),
-        None => (train, target.cloned()),
-    };
-    run.install(|| {
-        let past = Past::new(run, train, target.as_ref(), settings, calendar, &[])?;
-        past.report(run, target.as_ref().unwrap_or(train), past.market.n, settings)
-    })
+    Trainer::new(train, settings, calendar)?.predict(run, target, cutoff)
 }
 
 fn check_freq(train: &Panel, target: Option<&Panel>) -> Result<()> {
@@ -271,7 +266,7 @@ struct Past {
     market: Market,
     table: Table,
     /// The cases that trees learn from: of more origins; empty where trees are not wanted or cases are too few.
-    dense: Table,
+    grove: Arc<Grove>,
     settings: TrendSettings,
 }
 
@@ -316,10 +311,10 @@ impl Past {
         run: &Run,
         train: &Panel,
         target: Option<&Panel>,
-        settings: &TrendSettings,
-        calendar: &Calendar,
+        trainer: &Trainer<'_>,
         cutoffs: &[usize],
     ) -> Result<Self> {
+        let (settings, calendar) = (trainer.settings(), trainer.calendar());
         let h = settings.horizon;
         let firsts = [train.first_stamp(), target.and_then(Panel::first_stamp)];
         let lasts = [train.last_stamp(), target.and_then(Panel::last_stamp)];
@@ -347,13 +342,15 @@ impl Past {
             origins
         };
         let table = cases(run, train, target, &market, settings, &all(origins_before), settings.cases_max)?;
-        let origins = all(dense_origins_before);
-        let dense = if settings.learner == Learner::Blend && train.len() * origins.len() >= trees::CASES_MIN {
-            cases(run, train, target, &market, settings, &origins, 2 * settings.cases_max)?
-        } else {
-            Table::default()
-        };
-        Ok(Self { market, table, dense, settings: settings.clone() })
+        let grove = trainer.grove((base, n, ends.to_vec()), || {
+            let origins = all(dense_origins_before);
+            Ok(if settings.learner == Learner::Blend && train.len() * origins.len() >= trees::CASES_MIN {
+                Grove::new(cases(run, train, None, &market, settings, &origins, 2 * settings.cases_max)?)
+            } else {
+                Grove::default()
+            })
+        })?;
+        Ok(Self { market, table, grove, settings: settings.clone() })
     }
 
     /// The model at a cutoff.
@@ -361,7 +358,7 @@ impl Past {
         let origins = origins_before(cutoff, &self.market.windows, &self.settings);
         let dense = dense_origins_before(cutoff, &self.market.windows, &self.settings);
         let learnt =
-            Learnt { table: &self.table, origins: &origins, dense: &self.dense, dense_origins: &dense };
+            Learnt { table: &self.table, origins: &origins, grove: &self.grove, dense_origins: &dense };
         let grid = self.market.grid;
         Model::fit(run, &learnt, self.market.windows.h, &self.settings, |t| grid.stamp(t.max(1) - 1))
     }
@@ -459,8 +456,9 @@ mod tests {
             .collect();
         let panel = Panel::from_series(Freq::DAILY, series).expect("a panel");
         let settings = TrendSettings { horizon: 14, ..TrendSettings::default() };
-        let past =
-            Past::new(&Run::new(1), &panel, None, &settings, &Calendar::default(), &[]).expect("a past");
+        let calendar = Calendar::default();
+        let trainer = Trainer::new(&panel, &settings, &calendar).expect("settings that are right");
+        let past = Past::new(&Run::new(1), &panel, None, &trainer, &[]).expect("a past");
         (past.model(&Run::new(1), past.market.n).expect("a model"), past.table)
     }
 

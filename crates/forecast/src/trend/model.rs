@@ -6,8 +6,9 @@ use super::features::{Feature, Row};
 use super::scores::{Naive, NaiveScores, Scores};
 use super::softmax::{Softmax, ridge, softmax};
 use super::table::{Case, Table};
-use super::trees::{SHARES, Trees, mix};
+use super::trees::{Grove, SHARES, Trees, mix};
 use super::{Learner, TrendQuality, TrendSettings};
+use std::sync::Arc;
 use tradewind_core::{Error, Result, Run};
 use tradewind_learn::Matrix;
 
@@ -19,6 +20,9 @@ const CASES_TO_TRY: usize = 20_000;
 
 /// Fewest cases from which a model is learnt.
 pub(crate) const CASES_MIN: usize = 24;
+
+/// Fewest cases of series asked about that decide what trees are worth for them.
+const BESIDE_MIN: usize = 30;
 
 /// Fewest cases of products just launched from which their own model is learnt.
 const YOUNG_CASES_MIN: usize = 60;
@@ -96,7 +100,7 @@ pub(crate) struct Part {
     pub(crate) design: Design,
     pub(crate) classifier: Softmax,
     /// Trees beside the classifier, and their share in the score.
-    pub(crate) trees: Option<(Trees, f64)>,
+    pub(crate) trees: Option<(Arc<Trees>, f64)>,
     pub(crate) calibration: Calibration,
     growth: Growth,
     /// Whether there will be enough units for a direction, as the class 2 against 1.
@@ -149,21 +153,14 @@ pub(crate) struct Learnt<'a> {
     pub(crate) table: &'a Table,
     pub(crate) origins: &'a [usize],
     /// What trees learn from.
-    pub(crate) dense: &'a Table,
+    pub(crate) grove: &'a Grove,
     pub(crate) dense_origins: &'a [usize],
 }
 
 impl Learnt<'_> {
     /// The trees of the cases whose next window ends at `end` or before; `None` where these are too few.
-    fn trees(&self, run: &Run, end: usize, h: usize, settings: &TrendSettings) -> Result<Option<Trees>> {
-        let at = self.dense.select(|c| {
-            c.t + h <= end
-                && c.age >= h
-                && self.dense_origins.binary_search(&c.t).is_ok()
-                && !c.next.is_nan()
-                && !c.last.is_nan()
-        });
-        Trees::fit(run, self.dense, &at, settings.threshold, settings.min_units)
+    fn trees(&self, run: &Run, end: usize, h: usize, settings: &TrendSettings) -> Result<Option<Arc<Trees>>> {
+        self.grove.trees(run, self.dense_origins, end, h, settings)
     }
 }
 
@@ -298,17 +295,17 @@ struct Trial {
     x: Matrix,
 }
 
-/// The share of the trees under which the mixed score loses least on these cases, and that score.
-fn best_mix(trees: &[[f64; 3]], splines: &[[f64; 3]], class: &[u8]) -> (f64, Vec<[f64; 3]>) {
-    let mut best = (f64::INFINITY, 0.0, Vec::new());
+/// The share of the trees under which the mixed score of the cases `judged` loses least.
+fn best_share(trees: &[[f64; 3]], splines: &[[f64; 3]], class: &[u8], judged: &[usize]) -> f64 {
+    let mut best = (f64::INFINITY, 0.0);
     for share in SHARES {
-        let z: Vec<[f64; 3]> = trees.iter().zip(splines).map(|(t, s)| mix(share, *t, *s)).collect();
-        let loss: f64 = z.iter().zip(class).map(|(z, c)| -softmax(*z)[usize::from(*c)].max(1e-12).ln()).sum();
+        let told = |k: usize| softmax(mix(share, trees[k], splines[k]))[usize::from(class[k])];
+        let loss: f64 = judged.iter().map(|k| -told(*k).max(1e-12).ln()).sum();
         if loss < best.0 {
-            best = (loss, share, z);
+            best = (loss, share);
         }
     }
-    (best.1, best.2)
+    best.1
 }
 
 /// Learns on the earlier origins, checks and calibrates on the later ones, then learns on all.
@@ -372,7 +369,11 @@ fn fit_checked(
     if let Some(trees) = learnt.trees(run, first, h, settings)? {
         let rows: Vec<&Row> = scored.iter().map(|k| late_rows[*k]).collect();
         let other = trees.logits(&rows)?;
-        (share, logits) = best_mix(&other, &logits, &class);
+        // Trees learn from the many series alone; what they are worth for those asked about, these tell, if they can.
+        let beside: Vec<usize> = (0..scored.len()).filter(|k| case(&late[scored[*k]]).beside).collect();
+        let judged = if beside.len() < BESIDE_MIN { (0..scored.len()).collect() } else { beside };
+        share = best_share(&other, &logits, &class, &judged);
+        logits = other.iter().zip(&logits).map(|(t, s)| mix(share, *t, *s)).collect();
     }
     let origin: Vec<usize> = scored.iter().map(|k| case(&late[*k]).t).collect();
     let (calibration, held_out) = Calibration::choose(&logits, &class, &origin, h);

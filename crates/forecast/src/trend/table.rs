@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) before: f64,
     /// How much the case counts.
     pub(crate) weight: f64,
+    /// Whether it is of the few series that are asked about beside the many learnt from.
+    pub(crate) beside: bool,
 }
 
 impl Case {
@@ -96,6 +98,7 @@ impl Table {
                         },
                         before: if t >= 2 * h { track.units(t - 2 * h, t - h) } else { f64::NAN },
                         weight,
+                        beside: false,
                     };
                     out.push((case, subject.row(scene)));
                 }
@@ -108,9 +111,9 @@ impl Table {
         Ok(Self { cases, rows })
     }
 
-    /// This table with the cases of another behind its own.
+    /// This table with the cases of series beside its own.
     pub(crate) fn append(&mut self, other: Self) {
-        self.cases.extend(other.cases);
+        self.cases.extend(other.cases.into_iter().map(|case| Case { beside: true, ..case }));
         self.rows.extend(other.rows);
     }
 

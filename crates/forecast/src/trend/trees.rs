@@ -4,9 +4,12 @@
 //! mean of both, weighed by what they say of later origins than they learnt from. Trees need cases: below
 //! [`CASES_MIN`] the splines stay alone.
 
+use super::TrendSettings;
 use super::drivers::Cause;
 use super::features::{Feature, N, Origin, Row, SPECS};
 use super::table::Table;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tradewind_core::{Result, Run};
 use tradewind_learn::boosting::{Boosting, FittedBoosting, Sampling};
 use tradewind_learn::tree::shap;
@@ -24,6 +27,48 @@ const LEFT_TO_SPLINES: [Feature; 4] =
 
 /// Shares of the trees in the score that are tried. Splines always keep a part: they alone see what the shop does.
 pub(crate) const SHARES: [f64; 4] = [0.0, 0.25, 0.5, 0.75];
+
+/// The cases that trees learn from, with what was grown on them. They are those of the many series alone, so that the
+/// same trees serve whatever few series are asked about.
+#[derive(Default)]
+pub(crate) struct Grove {
+    pub(crate) table: Table,
+    grown: Mutex<BTreeMap<(usize, usize), Option<Arc<Trees>>>>,
+}
+
+impl Grove {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, ..Self::default() }
+    }
+
+    /// The trees of the cases at `origins` (sorted) whose next window of `h` steps ends at `end` or before. `None` where
+    /// these are too few.
+    pub(crate) fn trees(
+        &self,
+        run: &Run,
+        origins: &[usize],
+        end: usize,
+        h: usize,
+        settings: &TrendSettings,
+    ) -> Result<Option<Arc<Trees>>> {
+        let Some(last) = origins.last() else { return Ok(None) };
+        // The last origin tells all of them.
+        let key = (*last, end);
+        if let Some(grown) = self.grown.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(grown.clone());
+        }
+        let at = self.table.select(|c| {
+            c.t + h <= end
+                && c.age >= h
+                && origins.binary_search(&c.t).is_ok()
+                && !c.next.is_nan()
+                && !c.last.is_nan()
+        });
+        let trees = Trees::fit(run, &self.table, &at, settings.threshold, settings.min_units)?.map(Arc::new);
+        self.grown.lock().unwrap_or_else(PoisonError::into_inner).insert(key, trees.clone());
+        Ok(trees)
+    }
+}
 
 /// Trees for the three directions, over the features that training saw.
 pub(crate) struct Trees {

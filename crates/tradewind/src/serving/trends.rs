@@ -11,7 +11,7 @@ use super::{Findings, UNNAMED, not_found};
 use crate::answers::{batch, floats, texts, word};
 use crate::error::{Error, Result};
 use crate::files::shop_calendar;
-use crate::trends::{Answer, By, Matter};
+use crate::trends::{Answer, By, beside};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tradewind_core::{Direction, Freq, Run, Stamp, Trend};
-use tradewind_forecast::trend::{TrendEvaluation, TrendSettings};
+use tradewind_forecast::trend::{self, Trainer, TrendEvaluation, TrendSettings};
 use tradewind_warehouse::Shop;
+use tradewind_warehouse::panel::{PanelRequest, shop_panel};
 
 pub use crate::wording::trend_reason;
 
@@ -88,17 +89,22 @@ pub(super) fn make(
         return Err(Error::asked("no group of series is named", "name product, category, store or word"));
     };
     let calendar = shop_calendar(shop)?;
-    let mut about = About { freq: Freq::DAILY, settings: request.settings.clone(), groups: BTreeMap::new() };
+    let settings = &request.settings;
+    let mut about = About { freq: Freq::DAILY, settings: settings.clone(), groups: BTreeMap::new() };
+    let (products, _) = shop_panel(run, shop, &PanelRequest::units(Freq::DAILY))?;
+    // What is learnt of the products serves every group.
+    let trainer = Trainer::new(&products, settings, &calendar)?;
     for by in &request.by {
-        let made = Matter::of_shop(run, shop, *by).and_then(|matter| {
-            if matter.target.ids().iter().all(|id| id == UNNAMED) {
+        let made = beside(run, shop, *by, &products).and_then(|target| {
+            let of = target.as_ref().unwrap_or(&products);
+            if of.ids().iter().all(|id| id == UNNAMED) {
                 let what = format!("trends by {}: the shop names none", by.name());
                 return Err(tradewind_core::Error::NotEnoughData { what, needed: 1, got: 0 }.into());
             }
-            let answer = matter.predict(run, &request.settings, None, &calendar)?;
-            Ok((matter, answer))
+            let answer = Answer::new(trainer.predict(run, target.as_ref(), None)?, of);
+            Ok((target, answer))
         });
-        let (matter, answer) = if by == first {
+        let (target, answer) = if by == first {
             made?
         } else {
             match findings.unless_too_little(&format!("trends by {}", by.name()), made)? {
@@ -107,7 +113,9 @@ pub(super) fn make(
             }
         };
         // The newest date whose outcome is known; at it the model is learnt anew from what lies before.
-        let past = matter.evaluate(run, &request.settings, &[], 1, &calendar);
+        let past = trend::cutoffs(target.as_ref().unwrap_or(&products), settings, 1)
+            .and_then(|cutoffs| trainer.evaluate(run, target.as_ref(), &cutoffs))
+            .map_err(Error::from);
         if let Some(past) = findings.unless_too_little(&format!("measures by {}", by.name()), past)? {
             let prefix = if by == first { String::new() } else { format!("{}.", by.name()) };
             measure(findings, &prefix, &past);
