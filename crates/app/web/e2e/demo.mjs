@@ -30,8 +30,9 @@ for await (const line of createInterface({ input: demo.stdout })) {
     process.env.TRADEWIND_URL = told.url
     process.env.TRADEWIND_KEY = told.key
   }
-  if (told.ready) {
-    console.log(`the demo was ready after ${told.seconds.toFixed(1)} s`)
+  if (told.ready) console.log(`the demo was ready after ${told.seconds.toFixed(1)} s`)
+  if (told.renewed) {
+    console.log(`its newest models answered after ${told.seconds.toFixed(1)} s`)
     break
   }
 }

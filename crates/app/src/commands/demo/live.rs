@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! the shop as it was four weeks ago ─→ first models ─→ four weeks of rows arrive ─→ a look at what the models had told
-//!    ─→ challengers ─→ what is better is promoted ─→ an experiment, and visitors until the end
+//!    ─→ an experiment, and visitors until the end
+//!    └→ meanwhile: challengers ─→ what is better is promoted
 //! ```
 //!
 //! All of it goes through the server's own routes, as a shop's programs would.
@@ -137,7 +138,18 @@ struct Stage {
 
 impl Stage {
     fn play(&self, arrivals: &Arrivals) {
-        match self.prepare(arrivals).and_then(|()| self.receive()) {
+        match self.prepare(arrivals) {
+            Ok(looked) => thread::scope(|scope| {
+                scope.spawn(|| self.told(self.renew(&looked)));
+                self.told(self.receive());
+            }),
+            odd => self.told(odd.map(|_| ())),
+        }
+    }
+
+    /// Says what went wrong, if anything did.
+    fn told(&self, done: Result<()>) {
+        match done {
             // At the end the server takes no requests any longer.
             Err(e) if !self.is_over() => self
                 .printer
@@ -163,8 +175,8 @@ impl Stage {
         false
     }
 
-    /// From the shop of four weeks ago to today's models.
-    fn prepare(&self, arrivals: &Arrivals) -> Result<()> {
+    /// From the shop of four weeks ago to today's, with a look at how far off the models were, which it gives.
+    fn prepare(&self, arrivals: &Arrivals) -> Result<Value> {
         let p = &self.printer;
         p.note(p.lang.pick("the first models are trained", "训练第一批模型"));
         // Fewer trees than a shop's own prices have: the demo is to be seen within a minute.
@@ -176,6 +188,31 @@ impl Stage {
             Lang::Zh => format!("四周的新数据到达：{lines} 条销售行"),
         });
         let looked = self.job("watch", &json!({}), "four weeks arrived")?;
+        self.experiment()?;
+        let seconds = self.reached("ready");
+        p.line(match p.lang {
+            Lang::En => {
+                format!("ready after {seconds:.0} s; {} visitors a minute; Ctrl-C ends it", self.per_minute)
+            }
+            Lang::Zh => {
+                format!("就绪，用时 {seconds:.0} 秒；每分钟 {} 位访客；按 Ctrl-C 结束", self.per_minute)
+            }
+        });
+        Ok(looked)
+    }
+
+    /// Tells programs what is reached, and gives the seconds since the beginning.
+    fn reached(&self, what: &str) -> f64 {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        if self.printer.json {
+            self.printer.raw(&format!("{}\n", json!({ what: true, "seconds": seconds })));
+        }
+        seconds
+    }
+
+    /// Trains challengers on what arrived, and waits until the better ones answer.
+    fn renew(&self, looked: &Value) -> Result<()> {
+        let p = &self.printer;
         p.note(p.lang.pick(
             "challengers are trained on the new rows; what is better is promoted",
             "用新数据训练挑战者；更好的将上线",
@@ -197,18 +234,10 @@ impl Stage {
                 p.note(format!("  {model}@{}: {reason}", newest["to"]));
             }
         }
-        self.experiment()?;
-        let seconds = self.begun.elapsed().as_secs_f64();
-        if p.json {
-            p.raw(&format!("{}\n", json!({ "ready": true, "seconds": seconds })));
-        }
-        p.line(match p.lang {
-            Lang::En => {
-                format!("ready after {seconds:.0} s; {} visitors a minute; Ctrl-C ends it", self.per_minute)
-            }
-            Lang::Zh => {
-                format!("就绪，用时 {seconds:.0} 秒；每分钟 {} 位访客；按 Ctrl-C 结束", self.per_minute)
-            }
+        let seconds = self.reached("renewed");
+        p.note(match p.lang {
+            Lang::En => format!("the newest models answer after {seconds:.0} s"),
+            Lang::Zh => format!("最新模型已上线，用时 {seconds:.0} 秒"),
         });
         Ok(())
     }
