@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A training step and the inference of a two-layer LSTM (batch 64, 56 steps of 16 numbers, 64 units) beside PyTorch, two
-# threads each.
+# A training step and the inference of a two-layer LSTM (batch 64, 56 steps of 16 numbers, 64 units), and a step of masked
+# language modelling (4 layers of width 256, 32 texts of 64 tokens), beside PyTorch, two threads each.
 #
 #   PYTHON=… docs/benchmarks/networks.sh     (an interpreter with torch; without one the peer is left out)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo build --release --locked --quiet -p tradewind-nn --example recurrent_bench
+cargo build --release --locked --quiet -p tradewind-nn --examples
 bench=${CARGO_TARGET_DIR:-target}/release/examples/recurrent_bench
 for kind in lstm gru; do
   echo "$kind"
@@ -46,3 +46,40 @@ print(f'  PyTorch: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 PY
   fi
 done
+
+echo "masked LM"
+RAYON_NUM_THREADS=2 "$(dirname "$bench")/transformer_bench"
+if "${PYTHON:-python3}" -c 'import torch' 2>/dev/null; then
+  "${PYTHON:-python3}" - <<'PY'
+import resource, statistics, time, torch
+torch.set_num_threads(2)
+torch.manual_seed(1)
+TEXTS, TOKENS, WIDTH, VOCABULARY = 32, 64, 256, 21128
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = torch.nn.Embedding(VOCABULARY, WIDTH), torch.nn.Embedding(TOKENS, WIDTH)
+        self.bias = torch.nn.Parameter(torch.zeros(VOCABULARY))
+        layer = torch.nn.TransformerEncoderLayer(WIDTH, 4, 4 * WIDTH, 0.1, 'gelu', batch_first=True)
+        self.encoder = torch.nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+        self.dropout = torch.nn.Dropout(0.1)
+    def forward(self, ids):
+        return self.encoder(self.dropout(self.words(ids) + self.places.weight))
+network = Network()
+optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+ids = torch.randint(0, VOCABULARY, (TEXTS, TOKENS))
+masked = torch.rand(TEXTS, TOKENS) < 0.15
+def step():
+    optimiser.zero_grad()
+    told = network(ids)[masked] @ network.words.weight.T + network.bias
+    torch.nn.functional.cross_entropy(told, ids[masked]).backward()
+    optimiser.step()
+took = []
+for _ in range(16):
+    begun = time.perf_counter()
+    step()
+    took.append((time.perf_counter() - begun) * 1e3)
+print(f'  PyTorch {torch.__version__}: masked-LM step {statistics.median(took[4:]):.1f} ms')
+print(f'  PyTorch: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB')
+PY
+fi

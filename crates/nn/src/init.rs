@@ -3,7 +3,8 @@
 use crate::noise;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::Rng;
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
 
 /// Evenly in `-end` to `end`.
 pub(crate) fn even<const D: usize>(
@@ -13,5 +14,17 @@ pub(crate) fn even<const D: usize>(
     rng: &mut impl Rng,
 ) -> Param<Tensor<D>> {
     let values = noise::even(shape.iter().product(), end, rng);
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// A first weight from a normal distribution of mean 0.
+pub fn normal<const D: usize>(
+    shape: [usize; D],
+    deviation: f32,
+    device: &Device,
+    rng: &mut impl Rng,
+) -> Param<Tensor<D>> {
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|_| deviation * rng.sample::<f32, _>(StandardNormal)).collect();
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
 }

@@ -4,6 +4,7 @@
 //! are slow on the CPU and it matters, an operation of our own with its own way back takes their place; the same code runs
 //! on a GPU through burn's operations.
 
+mod activation;
 mod checkpoint;
 mod init;
 pub mod losses;
@@ -12,10 +13,13 @@ pub mod optimise;
 pub mod recurrent;
 pub mod schedule;
 pub mod train;
+pub mod transformer;
+pub mod vocabulary;
 mod weights;
 
 pub use burn;
 pub use checkpoint::Checkpoint;
+pub use init::normal;
 pub use noise::Noise;
 pub use weights::Weights;
 
@@ -23,7 +27,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
 
 /// The values of a tensor, row by row.
-pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     // Parameters and gradients are single floats wherever they lie.
     tensor.into_data().convert::<f32>().try_into_vec::<f32>().unwrap_or_default()
 }

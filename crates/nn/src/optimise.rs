@@ -249,13 +249,16 @@ impl Optimiser {
                 moments.first.resize(values.len(), 0.0);
                 let parts = values.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
                 parts.zip(moments.first.par_chunks_mut(PART)).for_each(|((w, g), m)| {
-                    arch.dispatch(|| {
-                        for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-                            let g = g + decay * *w;
-                            *m = momentum * *m + g;
-                            *w -= rate * if nesterov { g + momentum * *m } else { *m };
-                        }
-                    });
+                    arch.dispatch(
+                        #[inline(always)]
+                        || {
+                            for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+                                let g = g + decay * *w;
+                                *m = momentum * *m + g;
+                                *w -= rate * if nesterov { g + momentum * *m } else { *m };
+                            }
+                        },
+                    );
                 });
             }
             Method::Adam { beta1, beta2 } | Method::AdamW { beta1, beta2 } => {
@@ -268,17 +271,20 @@ impl Optimiser {
                 let parts = values.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
                 let moments = moments.first.par_chunks_mut(PART).zip(moments.second.par_chunks_mut(PART));
                 parts.zip(moments).for_each(|((w, g), (m, v))| {
-                    arch.dispatch(|| {
-                        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                            let g = if apart { *g } else { g + decay * *w };
-                            *m = b1 * *m + (1.0 - b1) * g;
-                            *v = b2 * *v + (1.0 - b2) * g * g;
-                            if apart {
-                                *w -= rate * decay * *w;
+                    arch.dispatch(
+                        #[inline(always)]
+                        || {
+                            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                                let g = if apart { *g } else { g + decay * *w };
+                                *m = b1 * *m + (1.0 - b1) * g;
+                                *v = b2 * *v + (1.0 - b2) * g * g;
+                                if apart {
+                                    *w -= rate * decay * *w;
+                                }
+                                *w -= rate * (*m * up1) / ((*v * up2).sqrt() + EPSILON);
                             }
-                            *w -= rate * (*m * up1) / ((*v * up2).sqrt() + EPSILON);
-                        }
-                    });
+                        },
+                    );
                 });
             }
         }

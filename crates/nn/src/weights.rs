@@ -118,6 +118,11 @@ impl Weights {
         }
     }
 
+    /// The paths of all parameters, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.of.keys().map(String::as_str)
+    }
+
     /// The values of a parameter by its path.
     pub fn get(&self, path: &str) -> Option<&[f32]> {
         self.of.get(path).map(|(_, values)| &values[..])

@@ -1,6 +1,6 @@
 //! What one step of a recurrent layer does to one row, and how its gradient goes back.
 
-use super::activation::{sigmoid, tanh};
+use crate::activation::{sigmoid, tanh};
 
 /// A recurrent cell. All slices are of one row: gates of `GATES · hidden` values, states of `hidden`.
 pub(super) trait Cell: Copy + Send + Sync + 'static {

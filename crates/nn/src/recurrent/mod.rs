@@ -10,10 +10,10 @@
 //! the CPU all steps are one operation with a way back of its own; elsewhere the steps are put together from the
 //! backend's operations.
 
-mod activation;
 mod cell;
 mod op;
 mod pass;
+mod product;
 #[cfg(test)]
 mod tests;
 

@@ -10,16 +10,13 @@
 //! threads as there are; sums over parts are taken in their order, so the number of threads changes no bit.
 
 use super::cell::Cell;
+use super::product::add_product;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Rows of a batch that go together.
 const ROWS: usize = 32;
-/// Rows up to which the product with the hidden state is taken row by row.
-const FEW_ROWS: usize = 3;
-/// Columns of a matrix that are summed up at once, in registers.
-const WIDE: usize = 64;
 
 /// The sizes of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,34 +81,6 @@ fn rows_mut(of: &mut [f32], rows: usize, columns: usize) -> MatMut<'_, f32> {
     MatMut::from_row_major_slice_mut(of, rows, columns)
 }
 
-/// `out = a · b` where `b` is row by row, for few rows of `a`.
-#[inline(always)]
-fn few(out: &mut [f32], a: &[f32], b: &[f32], (n, k, m): (usize, usize, usize)) {
-    for row in 0..n {
-        let (a, out) = (&a[row * k..][..k], &mut out[row * m..][..m]);
-        let mut at = 0;
-        while at + WIDE <= m {
-            let mut sum = [0.0_f32; WIDE];
-            for (w, b) in a.iter().zip(b.chunks_exact(m)) {
-                for (s, b) in sum.iter_mut().zip(&b[at..at + WIDE]) {
-                    *s += w * b;
-                }
-            }
-            out[at..at + WIDE].copy_from_slice(&sum);
-            at += WIDE;
-        }
-        if at < m {
-            let rest = &mut out[at..];
-            rest.fill(0.0);
-            for (w, b) in a.iter().zip(b.chunks_exact(m)) {
-                for (s, b) in rest.iter_mut().zip(&b[at..]) {
-                    *s += w * b;
-                }
-            }
-        }
-    }
-}
-
 /// The parts of a batch: first row and rows of each.
 fn parts(batch: usize) -> impl IndexedParallelIterator<Item = (usize, usize)> {
     let n = batch.div_ceil(ROWS);
@@ -122,16 +91,31 @@ fn of_rows(slice: &[f32], (first, n): (usize, usize), each: usize) -> &[f32] {
     if slice.is_empty() { slice } else { &slice[first * each..][..n * each] }
 }
 
-/// Puts the parts of a batch one after the other.
-fn joined<T>(parts: &[T], of: impl Fn(&T) -> &Vec<f32>) -> Vec<f32> {
-    if let [one] = parts {
-        return of(one).clone();
-    }
-    let mut out = Vec::with_capacity(parts.iter().map(|p| of(p).len()).sum());
-    for part in parts {
-        out.extend_from_slice(of(part));
+/// Parts of [`ROWS`] rows of what has `each` values a row; where it has none, a nothing for each part.
+fn parts_mut(of: &mut [f32], each: usize, parts: usize) -> Vec<&mut [f32]> {
+    if each == 0 { (0..parts).map(|_| &mut [][..]).collect() } else { of.chunks_mut(ROWS * each).collect() }
+}
+
+/// `of` with its rows as columns; it has `columns` columns.
+fn turned(of: &[f32], columns: usize) -> Vec<f32> {
+    let rows = of.len() / columns.max(1);
+    let mut out = vec![0.0; of.len()];
+    for (r, row) in of.chunks_exact(columns.max(1)).enumerate() {
+        for (c, v) in row.iter().enumerate() {
+            out[c * rows + r] = *v;
+        }
     }
     out
+}
+
+/// What a part of a forward pass writes.
+struct PartMut<'a> {
+    y: &'a mut [f32],
+    h: &'a mut [f32],
+    c: &'a mut [f32],
+    gates: &'a mut [f32],
+    cells: &'a mut [f32],
+    apart: &'a mut [f32],
 }
 
 /// Forward over all steps. `lengths`, where given, are the steps of each row that count; after them its states stay.
@@ -144,99 +128,82 @@ pub(super) fn forward<C: Cell>(
 ) -> Passed {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    // Few rows read the matrix from its other side.
-    let turned = (batch % ROWS != 0 && batch % ROWS <= FEW_ROWS).then(|| {
-        let mut turned = vec![0.0; hidden * wide];
-        for (g, row) in weights.hidden.chunks_exact(hidden).enumerate() {
-            for (k, w) in row.iter().enumerate() {
-                turned[k * wide + g] = *w;
-            }
+    let by_hidden = turned(weights.hidden, hidden);
+    let only = |wanted: bool, each: usize| if wanted { each } else { 0 };
+    let (cell, of_cells, of_apart) =
+        (only(C::CELL, hidden), only(C::CELL, steps * hidden), only(C::APART, steps * hidden));
+    let mut out = Passed {
+        y: vec![0.0; batch * steps * hidden],
+        h: states.h.to_vec(),
+        c: if C::CELL { states.c.to_vec() } else { vec![] },
+        gates: vec![0.0; batch * steps * wide],
+        cells: vec![0.0; batch * of_cells],
+        apart: vec![0.0; batch * of_apart],
+    };
+    let n_parts = batch.div_ceil(ROWS);
+    let mut c = parts_mut(&mut out.c, cell, n_parts).into_iter();
+    let mut cells = parts_mut(&mut out.cells, of_cells, n_parts).into_iter();
+    let mut apart = parts_mut(&mut out.apart, of_apart, n_parts).into_iter();
+    let parts: Vec<PartMut<'_>> = parts_mut(&mut out.y, steps * hidden, n_parts)
+        .into_iter()
+        .zip(parts_mut(&mut out.h, hidden, n_parts))
+        .zip(parts_mut(&mut out.gates, steps * wide, n_parts))
+        .map(|((y, h), gates)| PartMut {
+            y,
+            h,
+            gates,
+            c: c.next().unwrap_or_default(),
+            cells: cells.next().unwrap_or_default(),
+            apart: apart.next().unwrap_or_default(),
+        })
+        .collect();
+    parts.into_par_iter().enumerate().for_each(|(part, to)| {
+        let (first, n) = (part * ROWS, to.h.len() / hidden);
+        for row in to.gates.chunks_exact_mut(wide) {
+            row.copy_from_slice(weights.bias_input);
         }
-        turned
-    });
-    let mut done: Vec<Passed> = Vec::new();
-    parts(batch)
-        .map(|part| {
-            let (first, n) = part;
-            let mut out = Passed {
-                y: vec![0.0; n * steps * hidden],
-                h: of_rows(states.h, part, hidden).to_vec(),
-                c: if C::CELL { of_rows(states.c, part, hidden).to_vec() } else { vec![] },
-                gates: vec![0.0; n * steps * wide],
-                cells: vec![0.0; if C::CELL { n * steps * hidden } else { 0 }],
-                apart: vec![0.0; if C::APART { n * steps * hidden } else { 0 }],
-            };
-            for row in out.gates.chunks_exact_mut(wide) {
-                row.copy_from_slice(weights.bias_input);
+        matmul(
+            rows_mut(to.gates, n * steps, wide),
+            Accum::Add,
+            rows(of_rows(x, (first, n), steps * input), n * steps, input),
+            rows(weights.input, wide, input).transpose(),
+            1.0,
+            Par::Seq,
+        );
+        let mut product = vec![0.0; n * wide];
+        let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
+        let arch = pulp::Arch::new();
+        for k in 0..steps {
+            let t = if sizes.reverse { steps - 1 - k } else { k };
+            for row in product.chunks_exact_mut(wide) {
+                row.copy_from_slice(weights.bias_hidden);
             }
-            matmul(
-                rows_mut(&mut out.gates, n * steps, wide),
-                Accum::Add,
-                rows(of_rows(x, part, steps * input), n * steps, input),
-                rows(weights.input, wide, input).transpose(),
-                1.0,
-                Par::Seq,
-            );
-            let mut product = vec![0.0; n * wide];
-            let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
-            let arch = pulp::Arch::new();
-            for k in 0..steps {
-                let t = if sizes.reverse { steps - 1 - k } else { k };
-                match &turned {
-                    Some(turned) if n <= FEW_ROWS => {
-                        arch.dispatch(|| few(&mut product, &out.h, turned, (n, hidden, wide)));
-                        for row in product.chunks_exact_mut(wide) {
-                            row.iter_mut().zip(weights.bias_hidden).for_each(|(p, b)| *p += b);
-                        }
-                    }
-                    _ => {
-                        for row in product.chunks_exact_mut(wide) {
-                            row.copy_from_slice(weights.bias_hidden);
-                        }
-                        matmul(
-                            rows_mut(&mut product, n, wide),
-                            Accum::Add,
-                            rows(&out.h, n, hidden),
-                            rows(weights.hidden, wide, hidden).transpose(),
-                            1.0,
-                            Par::Seq,
-                        );
-                    }
-                }
-                arch.dispatch(|| {
+            add_product(arch, &mut product, to.h, &by_hidden, (hidden, wide));
+            arch.dispatch(
+                #[inline(always)]
+                || {
                     for row in 0..n {
                         if !alive(row, t) {
                             continue;
                         }
                         let at = row * steps + t;
-                        let gates = &mut out.gates[at * wide..][..wide];
+                        let gates = &mut to.gates[at * wide..][..wide];
                         let product = &product[row * wide..][..wide];
-                        let h = &mut out.h[row * hidden..][..hidden];
-                        let c = if C::CELL { &mut out.c[row * hidden..][..hidden] } else { &mut [][..] };
+                        let h = &mut to.h[row * hidden..][..hidden];
+                        let c = if C::CELL { &mut to.c[row * hidden..][..hidden] } else { &mut [][..] };
                         let apart =
-                            if C::APART { &mut out.apart[at * hidden..][..hidden] } else { &mut [][..] };
+                            if C::APART { &mut to.apart[at * hidden..][..hidden] } else { &mut [][..] };
                         C::forward(gates, product, h, c, apart);
-                        out.y[at * hidden..][..hidden].copy_from_slice(h);
+                        to.y[at * hidden..][..hidden].copy_from_slice(h);
                         if C::CELL {
-                            out.cells[at * hidden..][..hidden].copy_from_slice(c);
+                            to.cells[at * hidden..][..hidden].copy_from_slice(c);
                         }
                     }
-                });
-            }
-            out
-        })
-        .collect_into_vec(&mut done);
-    if done.len() == 1 {
-        return done.remove(0);
-    }
-    Passed {
-        y: joined(&done, |p| &p.y),
-        h: joined(&done, |p| &p.h),
-        c: joined(&done, |p| &p.c),
-        gates: joined(&done, |p| &p.gates),
-        cells: joined(&done, |p| &p.cells),
-        apart: joined(&done, |p| &p.apart),
-    }
+                },
+            );
+        }
+    });
+    out
 }
 
 /// What the way back needs of a forward pass.
@@ -303,55 +270,51 @@ pub(super) fn backward<C: Cell>(
             let arch = pulp::Arch::new();
             for k in (0..steps).rev() {
                 let t = if sizes.reverse { steps - 1 - k } else { k };
-                arch.dispatch(|| {
-                    for row in 0..n {
-                        let at = row * steps + t;
-                        let gates = &mut gates[at * wide..][..wide];
-                        let here = &mut here[row * wide..][..wide];
-                        if !alive(row, t) {
-                            gates.fill(0.0);
-                            here.fill(0.0);
-                            continue;
-                        }
-                        let dh = &mut dh[row * hidden..][..hidden];
-                        let dc = &mut dc[row * hidden..][..hidden];
-                        if !dy.is_empty() {
-                            for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
-                                *d += y;
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        for row in 0..n {
+                            let at = row * steps + t;
+                            let gates = &mut gates[at * wide..][..wide];
+                            let here = &mut here[row * wide..][..wide];
+                            if !alive(row, t) {
+                                gates.fill(0.0);
+                                here.fill(0.0);
+                                continue;
+                            }
+                            let dh = &mut dh[row * hidden..][..hidden];
+                            let dc = &mut dc[row * hidden..][..hidden];
+                            if !dy.is_empty() {
+                                for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
+                                    *d += y;
+                                }
+                            }
+                            let h_before = &before[at * hidden..][..hidden];
+                            let (c_before, c) = if C::CELL {
+                                let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
+                                let earlier = if sizes.reverse { at + 1 } else { at.wrapping_sub(1) };
+                                // In reverse a row begins where its padding ends.
+                                let start = start || (sizes.reverse && !alive(row, t + 1));
+                                let of = if start {
+                                    &c0[row * hidden..][..hidden]
+                                } else {
+                                    &cells[earlier * hidden..][..hidden]
+                                };
+                                (of, &cells[at * hidden..][..hidden])
+                            } else {
+                                (&[][..], &[][..])
+                            };
+                            let apart = if C::APART { &apart[at * hidden..][..hidden] } else { &[][..] };
+                            C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
+                            if C::APART {
+                                products[at * wide..][..wide].copy_from_slice(here);
+                            } else {
+                                here.copy_from_slice(gates);
                             }
                         }
-                        let h_before = &before[at * hidden..][..hidden];
-                        let (c_before, c) = if C::CELL {
-                            let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
-                            let earlier = if sizes.reverse { at + 1 } else { at.wrapping_sub(1) };
-                            // In reverse a row begins where its padding ends.
-                            let start = start || (sizes.reverse && !alive(row, t + 1));
-                            let of = if start {
-                                &c0[row * hidden..][..hidden]
-                            } else {
-                                &cells[earlier * hidden..][..hidden]
-                            };
-                            (of, &cells[at * hidden..][..hidden])
-                        } else {
-                            (&[][..], &[][..])
-                        };
-                        let apart = if C::APART { &apart[at * hidden..][..hidden] } else { &[][..] };
-                        C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
-                        if C::APART {
-                            products[at * wide..][..wide].copy_from_slice(here);
-                        } else {
-                            here.copy_from_slice(gates);
-                        }
-                    }
-                });
-                matmul(
-                    rows_mut(&mut dh, n, hidden),
-                    Accum::Add,
-                    rows(&here, n, wide),
-                    rows(weights.hidden, wide, hidden),
-                    1.0,
-                    Par::Seq,
+                    },
                 );
+                add_product(arch, &mut dh, &here, weights.hidden, (wide, hidden));
             }
             let product = if C::APART { &products } else { &gates };
             let mut out = Gradients {
@@ -379,11 +342,14 @@ pub(super) fn backward<C: Cell>(
                 Par::Seq,
             );
             let summed = |to: &mut [f32], of: &[f32]| {
-                arch.dispatch(|| {
-                    for row in of.chunks_exact(wide) {
-                        to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
-                    }
-                });
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        for row in of.chunks_exact(wide) {
+                            to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
+                        }
+                    },
+                );
             };
             summed(&mut out.bias_input, &gates);
             summed(&mut out.bias_hidden, product);

@@ -4,3 +4,4 @@
 mod losses;
 mod recurrent;
 mod train;
+mod transformer;

@@ -5,7 +5,7 @@
 
 /// `e^x` by `2^n · e^r` with `|r| ≤ ln 2 / 2` and a polynomial of the sixth degree (Cephes).
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Beyond this the sigmoid is 0 or 1 to the last bit, and the exponent below stays in its range.
     let x = x.clamp(-87.0, 87.0);
     // Adding 1.5 · 2^23 leaves the nearest whole number in the lowest bits.
@@ -26,13 +26,13 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// `tanh x = 2 σ(2x) - 1`.
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     2.0 / (1.0 + exp(-2.0 * x)) - 1.0
 }
 
