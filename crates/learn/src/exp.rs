@@ -6,10 +6,21 @@
 /// Replaces each value by its exponential, within two units in the last place; beyond ±708, where doubles end, by that of
 /// ±708. NaN stays NaN.
 pub(crate) fn exp(values: &mut [f64]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || values.iter_mut().for_each(|v| *v = one(*v)),
-    );
+    pulp::Arch::new().dispatch(All(values));
+}
+
+/// A closure in its place would be compiled for the vectors that every processor has.
+struct All<'a>(&'a mut [f64]);
+
+impl pulp::NullaryFnOnce for All<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for v in self.0 {
+            *v = one(*v);
+        }
+    }
 }
 
 /// `e^x = 2^n · e^r` with `|r| ≤ ln 2 / 2`, and the series of `e^r` up to where it no longer counts.

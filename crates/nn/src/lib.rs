@@ -14,6 +14,7 @@ pub mod recurrent;
 pub mod schedule;
 pub mod train;
 pub mod transformer;
+mod vector;
 pub mod vocabulary;
 mod weights;
 

@@ -3,6 +3,7 @@
 //! Values, gradients and moments of a parameter go through the processor once a step; states are kept by the parameter's
 //! path in the network (`layers.0.weight_ih`), so a training goes on after it was saved and read.
 
+use crate::vector::vectorised;
 use crate::weights::Place;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
@@ -242,23 +243,19 @@ impl Optimiser {
         // Biases and what scales a normalisation have one dimension, and are no cause of overfitting.
         let decay = if dimensions > 1 { self.params.decay as f32 } else { 0.0 };
         let moments = self.moments.entry(path.to_owned()).or_default();
-        let arch = pulp::Arch::new();
         match self.params.method {
             Method::Sgd { momentum, nesterov } => {
                 let momentum = momentum as f32;
                 moments.first.resize(values.len(), 0.0);
                 let parts = values.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
                 parts.zip(moments.first.par_chunks_mut(PART)).for_each(|((w, g), m)| {
-                    arch.dispatch(
-                        #[inline(always)]
-                        || {
-                            for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-                                let g = g + decay * *w;
-                                *m = momentum * *m + g;
-                                *w -= rate * if nesterov { g + momentum * *m } else { *m };
-                            }
-                        },
-                    );
+                    vectorised!({
+                        for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+                            let g = g + decay * *w;
+                            *m = momentum * *m + g;
+                            *w -= rate * if nesterov { g + momentum * *m } else { *m };
+                        }
+                    });
                 });
             }
             Method::Adam { beta1, beta2 } | Method::AdamW { beta1, beta2 } => {
@@ -271,20 +268,17 @@ impl Optimiser {
                 let parts = values.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
                 let moments = moments.first.par_chunks_mut(PART).zip(moments.second.par_chunks_mut(PART));
                 parts.zip(moments).for_each(|((w, g), (m, v))| {
-                    arch.dispatch(
-                        #[inline(always)]
-                        || {
-                            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                                let g = if apart { *g } else { g + decay * *w };
-                                *m = b1 * *m + (1.0 - b1) * g;
-                                *v = b2 * *v + (1.0 - b2) * g * g;
-                                if apart {
-                                    *w -= rate * decay * *w;
-                                }
-                                *w -= rate * (*m * up1) / ((*v * up2).sqrt() + EPSILON);
+                    vectorised!({
+                        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                            let g = if apart { *g } else { g + decay * *w };
+                            *m = b1 * *m + (1.0 - b1) * g;
+                            *v = b2 * *v + (1.0 - b2) * g * g;
+                            if apart {
+                                *w -= rate * decay * *w;
                             }
-                        },
-                    );
+                            *w -= rate * (*m * up1) / ((*v * up2).sqrt() + EPSILON);
+                        }
+                    });
                 });
             }
         }

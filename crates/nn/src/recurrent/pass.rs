@@ -11,6 +11,7 @@
 
 use super::cell::Cell;
 use super::product::add_product;
+use crate::vector::vectorised;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -179,28 +180,24 @@ pub(super) fn forward<C: Cell>(
                 row.copy_from_slice(weights.bias_hidden);
             }
             add_product(arch, &mut product, to.h, &by_hidden, (hidden, wide));
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    for row in 0..n {
-                        if !alive(row, t) {
-                            continue;
-                        }
-                        let at = row * steps + t;
-                        let gates = &mut to.gates[at * wide..][..wide];
-                        let product = &product[row * wide..][..wide];
-                        let h = &mut to.h[row * hidden..][..hidden];
-                        let c = if C::CELL { &mut to.c[row * hidden..][..hidden] } else { &mut [][..] };
-                        let apart =
-                            if C::APART { &mut to.apart[at * hidden..][..hidden] } else { &mut [][..] };
-                        C::forward(gates, product, h, c, apart);
-                        to.y[at * hidden..][..hidden].copy_from_slice(h);
-                        if C::CELL {
-                            to.cells[at * hidden..][..hidden].copy_from_slice(c);
-                        }
+            vectorised!({
+                for row in 0..n {
+                    if !alive(row, t) {
+                        continue;
                     }
-                },
-            );
+                    let at = row * steps + t;
+                    let gates = &mut to.gates[at * wide..][..wide];
+                    let product = &product[row * wide..][..wide];
+                    let h = &mut to.h[row * hidden..][..hidden];
+                    let c = if C::CELL { &mut to.c[row * hidden..][..hidden] } else { &mut [][..] };
+                    let apart = if C::APART { &mut to.apart[at * hidden..][..hidden] } else { &mut [][..] };
+                    C::forward(gates, product, h, c, apart);
+                    to.y[at * hidden..][..hidden].copy_from_slice(h);
+                    if C::CELL {
+                        to.cells[at * hidden..][..hidden].copy_from_slice(c);
+                    }
+                }
+            });
         }
     });
     out
@@ -270,50 +267,47 @@ pub(super) fn backward<C: Cell>(
             let arch = pulp::Arch::new();
             for k in (0..steps).rev() {
                 let t = if sizes.reverse { steps - 1 - k } else { k };
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        for row in 0..n {
-                            let at = row * steps + t;
-                            let gates = &mut gates[at * wide..][..wide];
-                            let here = &mut here[row * wide..][..wide];
-                            if !alive(row, t) {
-                                gates.fill(0.0);
-                                here.fill(0.0);
-                                continue;
-                            }
-                            let dh = &mut dh[row * hidden..][..hidden];
-                            let dc = &mut dc[row * hidden..][..hidden];
-                            if !dy.is_empty() {
-                                for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
-                                    *d += y;
-                                }
-                            }
-                            let h_before = &before[at * hidden..][..hidden];
-                            let (c_before, c) = if C::CELL {
-                                let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
-                                let earlier = if sizes.reverse { at + 1 } else { at.wrapping_sub(1) };
-                                // In reverse a row begins where its padding ends.
-                                let start = start || (sizes.reverse && !alive(row, t + 1));
-                                let of = if start {
-                                    &c0[row * hidden..][..hidden]
-                                } else {
-                                    &cells[earlier * hidden..][..hidden]
-                                };
-                                (of, &cells[at * hidden..][..hidden])
-                            } else {
-                                (&[][..], &[][..])
-                            };
-                            let apart = if C::APART { &apart[at * hidden..][..hidden] } else { &[][..] };
-                            C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
-                            if C::APART {
-                                products[at * wide..][..wide].copy_from_slice(here);
-                            } else {
-                                here.copy_from_slice(gates);
+                vectorised!({
+                    for row in 0..n {
+                        let at = row * steps + t;
+                        let gates = &mut gates[at * wide..][..wide];
+                        let here = &mut here[row * wide..][..wide];
+                        if !alive(row, t) {
+                            gates.fill(0.0);
+                            here.fill(0.0);
+                            continue;
+                        }
+                        let dh = &mut dh[row * hidden..][..hidden];
+                        let dc = &mut dc[row * hidden..][..hidden];
+                        if !dy.is_empty() {
+                            for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
+                                *d += y;
                             }
                         }
-                    },
-                );
+                        let h_before = &before[at * hidden..][..hidden];
+                        let (c_before, c) = if C::CELL {
+                            let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
+                            let earlier = if sizes.reverse { at + 1 } else { at.wrapping_sub(1) };
+                            // In reverse a row begins where its padding ends.
+                            let start = start || (sizes.reverse && !alive(row, t + 1));
+                            let of = if start {
+                                &c0[row * hidden..][..hidden]
+                            } else {
+                                &cells[earlier * hidden..][..hidden]
+                            };
+                            (of, &cells[at * hidden..][..hidden])
+                        } else {
+                            (&[][..], &[][..])
+                        };
+                        let apart = if C::APART { &apart[at * hidden..][..hidden] } else { &[][..] };
+                        C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
+                        if C::APART {
+                            products[at * wide..][..wide].copy_from_slice(here);
+                        } else {
+                            here.copy_from_slice(gates);
+                        }
+                    }
+                });
                 add_product(arch, &mut dh, &here, weights.hidden, (wide, hidden));
             }
             let product = if C::APART { &products } else { &gates };
@@ -342,14 +336,11 @@ pub(super) fn backward<C: Cell>(
                 Par::Seq,
             );
             let summed = |to: &mut [f32], of: &[f32]| {
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        for row in of.chunks_exact(wide) {
-                            to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
-                        }
-                    },
-                );
+                vectorised!({
+                    for row in of.chunks_exact(wide) {
+                        to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
+                    }
+                });
             };
             summed(&mut out.bias_input, &gates);
             summed(&mut out.bias_hidden, product);

@@ -4,7 +4,7 @@
 
 use super::Activation;
 use crate::activation::{exp, sigmoid};
-use pulp::Arch;
+use crate::vector::vectorised;
 use rayon::prelude::*;
 
 /// Sums that are kept at once.
@@ -44,30 +44,21 @@ fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// `Σ a b`.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || sum_of(a, b, |a, b| a * b),
-    )
+    vectorised!({ sum_of(a, b, |a, b| a * b) })
 }
 
 /// `to += of`.
 pub(crate) fn add(to: &mut [f32], of: &[f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || to.iter_mut().zip(of).for_each(|(t, v)| *t += v),
-    );
+    vectorised!({ to.iter_mut().zip(of).for_each(|(t, v)| *t += v) });
 }
 
 /// Adds each row of `of` to `to`.
 pub(crate) fn add_rows(to: &mut [f32], of: &[f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for row in of.chunks_exact(to.len()) {
-                to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
-            }
-        },
-    );
+    vectorised!({
+        for row in of.chunks_exact(to.len()) {
+            to.iter_mut().zip(row).for_each(|(t, v)| *t += v);
+        }
+    });
 }
 
 /// The sum of lanes of `n` values, in their order.
@@ -103,33 +94,27 @@ fn moments(row: &[f32]) -> (f32, f32) {
 /// Normalises rows of `x` into `out`.
 pub(crate) fn norm(out: &mut [f32], x: &[f32], by: Norm<'_>) {
     let n = by.scale.len();
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (out, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
-                let (mean, over) = moments(x);
-                for (((o, x), s), b) in out.iter_mut().zip(x).zip(by.scale).zip(by.shift) {
-                    *o = (x - mean) * over * s + b;
-                }
+    vectorised!({
+        for (out, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+            let (mean, over) = moments(x);
+            for (((o, x), s), b) in out.iter_mut().zip(x).zip(by.scale).zip(by.shift) {
+                *o = (x - mean) * over * s + b;
             }
-        },
-    );
+        }
+    });
 }
 
 /// Normalises rows where they are.
 pub(crate) fn norm_in_place(x: &mut [f32], by: Norm<'_>) {
     let n = by.scale.len();
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for x in x.chunks_exact_mut(n) {
-                let (mean, over) = moments(x);
-                for ((x, s), b) in x.iter_mut().zip(by.scale).zip(by.shift) {
-                    *x = (*x - mean) * over * s + b;
-                }
+    vectorised!({
+        for x in x.chunks_exact_mut(n) {
+            let (mean, over) = moments(x);
+            for ((x, s), b) in x.iter_mut().zip(by.scale).zip(by.shift) {
+                *x = (*x - mean) * over * s + b;
             }
-        },
-    );
+        }
+    });
 }
 
 /// The way back of [`norm`]: `dx` (added if `add`), `dscale +=`, `dshift +=`.
@@ -144,31 +129,24 @@ pub(crate) fn norm_back(
 ) {
     let n = by.scale.len();
     let mut scaled = vec![0.0; n];
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((dx, d), x) in dx.chunks_exact_mut(n).zip(d.chunks_exact(n)).zip(x.chunks_exact(n)) {
-                let (mean, over) = moments(x);
-                for ((((t, d), x), (ds, db)), s) in scaled
-                    .iter_mut()
-                    .zip(d)
-                    .zip(x)
-                    .zip(dscale.iter_mut().zip(dshift.iter_mut()))
-                    .zip(by.scale)
-                {
-                    *t = d * s;
-                    *ds += d * (x - mean) * over;
-                    *db += d;
-                }
-                let straight = sum_of(&scaled, x, |t, _| t) / n as f32;
-                let along = sum_of(&scaled, x, |t, x| t * (x - mean) * over) / n as f32;
-                for ((dx, t), x) in dx.iter_mut().zip(&scaled).zip(x) {
-                    let new = (t - straight - (x - mean) * over * along) * over;
-                    *dx = if add { *dx + new } else { new };
-                }
+    vectorised!({
+        for ((dx, d), x) in dx.chunks_exact_mut(n).zip(d.chunks_exact(n)).zip(x.chunks_exact(n)) {
+            let (mean, over) = moments(x);
+            for ((((t, d), x), (ds, db)), s) in
+                scaled.iter_mut().zip(d).zip(x).zip(dscale.iter_mut().zip(dshift.iter_mut())).zip(by.scale)
+            {
+                *t = d * s;
+                *ds += d * (x - mean) * over;
+                *db += d;
             }
-        },
-    );
+            let straight = sum_of(&scaled, x, |t, _| t) / n as f32;
+            let along = sum_of(&scaled, x, |t, x| t * (x - mean) * over) / n as f32;
+            for ((dx, t), x) in dx.iter_mut().zip(&scaled).zip(x) {
+                let new = (t - straight - (x - mean) * over * along) * over;
+                *dx = if add { *dx + new } else { new };
+            }
+        }
+    });
 }
 
 #[inline(always)]
@@ -185,34 +163,28 @@ fn largest(row: &[f32]) -> f32 {
 
 /// Makes scores to shares that sum to one; gives the logarithm of the sum of their exponentials.
 pub(crate) fn softmax(row: &mut [f32]) -> f32 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let top = largest(row);
-            for v in row.iter_mut() {
-                *v = exp(*v - top);
-            }
-            let sum = sum_of(row, row, |v, _| v);
-            let over = 1.0 / sum;
-            row.iter_mut().for_each(|v| *v *= over);
-            top + sum.ln()
-        },
-    )
+    vectorised!({
+        let top = largest(row);
+        for v in row.iter_mut() {
+            *v = exp(*v - top);
+        }
+        let sum = sum_of(row, row, |v, _| v);
+        let over = 1.0 / sum;
+        row.iter_mut().for_each(|v| *v *= over);
+        top + sum.ln()
+    })
 }
 
 /// The way back of [`softmax`]: `scores` come as they were and go as the shares; `d` comes as the gradient of the shares
 /// and goes as that of the scores. `sum` is what [`softmax`] gave, `told` is `Σ share · d`.
 pub(crate) fn softmax_back(scores: &mut [f32], d: &mut [f32], sum: f32, told: f32) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (s, d) in scores.iter_mut().zip(d) {
-                let share = exp(*s - sum);
-                *d = share * (*d - told);
-                *s = share;
-            }
-        },
-    );
+    vectorised!({
+        for (s, d) in scores.iter_mut().zip(d) {
+            let share = exp(*s - sum);
+            *d = share * (*d - told);
+            *s = share;
+        }
+    });
 }
 
 /// What is left out while training: decided by a hash of the place, so that the way back leaves out the same without its
@@ -269,19 +241,16 @@ impl Dropout {
             return;
         }
         let (limit, kept) = (self.limit, self.kept);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (k, v) in values.iter_mut().enumerate() {
-                    // The finaliser of MurmurHash3.
-                    let mut z = begin.wrapping_add((first + k as u32).wrapping_mul(0x9e37_79b9));
-                    z = (z ^ (z >> 16)).wrapping_mul(0x85eb_ca6b);
-                    z = (z ^ (z >> 13)).wrapping_mul(0xc2b2_ae35);
-                    z ^= z >> 16;
-                    *v *= if z >= limit { kept } else { 0.0 };
-                }
-            },
-        );
+        vectorised!({
+            for (k, v) in values.iter_mut().enumerate() {
+                // The finaliser of MurmurHash3.
+                let mut z = begin.wrapping_add((first + k as u32).wrapping_mul(0x9e37_79b9));
+                z = (z ^ (z >> 16)).wrapping_mul(0x85eb_ca6b);
+                z = (z ^ (z >> 13)).wrapping_mul(0xc2b2_ae35);
+                z ^= z >> 16;
+                *v *= if z >= limit { kept } else { 0.0 };
+            }
+        });
     }
 }
 
@@ -307,34 +276,28 @@ fn gelu(x: f32) -> (f32, f32) {
 impl Activation {
     /// `out = f(x)`.
     pub(super) fn forward(self, out: &mut [f32], x: &[f32]) {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let both = out.iter_mut().zip(x);
-                match self {
-                    Self::Relu => both.for_each(|(o, x)| *o = x.max(0.0)),
-                    Self::Gelu => both.for_each(|(o, x)| *o = gelu(*x).0),
-                    Self::Silu => both.for_each(|(o, x)| *o = x * sigmoid(*x)),
-                }
-            },
-        );
+        vectorised!({
+            let both = out.iter_mut().zip(x);
+            match self {
+                Self::Relu => both.for_each(|(o, x)| *o = x.max(0.0)),
+                Self::Gelu => both.for_each(|(o, x)| *o = gelu(*x).0),
+                Self::Silu => both.for_each(|(o, x)| *o = x * sigmoid(*x)),
+            }
+        });
     }
 
     /// `d *= f'(x)`.
     pub(super) fn backward(self, d: &mut [f32], x: &[f32]) {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let both = d.iter_mut().zip(x);
-                match self {
-                    Self::Relu => both.for_each(|(d, x)| *d = if *x > 0.0 { *d } else { 0.0 }),
-                    Self::Gelu => both.for_each(|(d, x)| *d *= gelu(*x).1),
-                    Self::Silu => both.for_each(|(d, x)| {
-                        let s = sigmoid(*x);
-                        *d *= s * (1.0 + x * (1.0 - s));
-                    }),
-                }
-            },
-        );
+        vectorised!({
+            let both = d.iter_mut().zip(x);
+            match self {
+                Self::Relu => both.for_each(|(d, x)| *d = if *x > 0.0 { *d } else { 0.0 }),
+                Self::Gelu => both.for_each(|(d, x)| *d *= gelu(*x).1),
+                Self::Silu => both.for_each(|(d, x)| {
+                    let s = sigmoid(*x);
+                    *d *= s * (1.0 + x * (1.0 - s));
+                }),
+            }
+        });
     }
 }
