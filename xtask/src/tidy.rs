@@ -15,7 +15,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-nn", &["tradewind-core"]),
     ("tradewind-text", &["tradewind-core"]),
     ("tradewind-forecast", &["tradewind-core", "tradewind-learn"]),
-    ("tradewind-recommend", &["tradewind-core", "tradewind-learn"]),
+    ("tradewind-recommend", &["tradewind-core", "tradewind-learn", "tradewind-nn"]),
     ("tradewind-ops", &["tradewind-core"]),
     (
         "tradewind",

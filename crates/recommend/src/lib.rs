@@ -26,7 +26,7 @@
 //! |---|---|
 //! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `random_walk`, `graph_filter`, `ials`, `bpr`, `ease`, `slim` | taste: what goes with the whole history |
 //! | `svdpp` | ratings: what somebody would give |
-//! | `transitions`, `slit`, `session_knn` | sequence: what comes next |
+//! | `transitions`, `slit`, `sasrec`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
 //! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
@@ -90,6 +90,7 @@ catalog! {
     svdpp::SvdPp,
     transitions::Transitions,
     slit::Slit,
+    sasrec::SasRec,
     session_knn::SessionKnn,
     buy_again::BuyAgain,
     content::Content,
