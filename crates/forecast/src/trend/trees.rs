@@ -28,12 +28,15 @@ const LEFT_TO_SPLINES: [Feature; 4] =
 /// Shares of the trees in the score that are tried. Splines always keep a part: they alone see what the shop does.
 pub(crate) const SHARES: [f64; 4] = [0.0, 0.25, 0.5, 0.75];
 
+/// Trees by the last origin that they learnt from and the step where its window ends; `None`: too few cases.
+type Grown = BTreeMap<(usize, usize), Option<Arc<Trees>>>;
+
 /// The cases that trees learn from, with what was grown on them. They are those of the many series alone, so that the
 /// same trees serve whatever few series are asked about.
 #[derive(Default)]
 pub(crate) struct Grove {
     pub(crate) table: Table,
-    grown: Mutex<BTreeMap<(usize, usize), Option<Arc<Trees>>>>,
+    grown: Mutex<Grown>,
 }
 
 impl Grove {
