@@ -151,6 +151,11 @@ if (!only.length) {
     await page.getByRole('button', { name: /Sign out|退出登录/ }).click()
     await page.getByLabel(/^(API key|API 密钥)$/).waitFor()
     check(name, (await page.evaluate(() => sessionStorage.length)) === 0, 'the key is still there after signing out')
+    // A link that signs in, as the demo prints it.
+    await page.goto('about:blank')
+    await page.goto(`${url}/#key=${key}`)
+    await page.locator('nav.places').waitFor()
+    check(name, !page.url().includes('tw_'), 'the key of a link stays in the address')
     await context.close()
   }
 }
