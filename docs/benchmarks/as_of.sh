@@ -11,7 +11,7 @@ ROWS=${1:-10000000} LABELS=${2:-1000000} PRODUCTS=${3:-100000} OUT=$(mktemp -d)
 export OUT POLARS_MAX_THREADS=2
 trap 'rm -rf "$OUT"' EXIT
 if [ -z "${BENCH:-}" ]; then
-  cargo build --release --locked --quiet --package tradewind-warehouse --example as_of_bench
+  cargo build --release --locked --quiet --workspace --example as_of_bench
   BENCH=${CARGO_TARGET_DIR:-target}/release/examples/as_of_bench
 fi
 "$BENCH" make "$OUT" "$ROWS" "$LABELS" "$PRODUCTS"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cargo build --release --locked --quiet --package tradewind-learn --example boosting_bench
+cargo build --release --locked --quiet --workspace --example boosting_bench
 export BENCH=${CARGO_TARGET_DIR:-target}/release/examples/boosting_bench
 cat > "$work/make.py" <<'PY'
 import sys

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} OUT=$(mktemp -d) PYTHON=${PYTHON:-python3}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-recommend --example cold_items
+cargo build --release --locked --quiet --workspace --example cold_items
 "$PYTHON" - "$SHARED/data/amazon_games_titles" "$OUT" <<'P'
 import sys
 import pandas

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 ROWS=${1:-200000} FEW=${2:-20000} THREADS=${THREADS:-2} PYTHON=${PYTHON:-python3} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 BENCH=target/release/examples/explain_bench
-[ -x "$BENCH" ] || cargo build --release --locked --package tradewind-learn --example explain_bench
+[ -x "$BENCH" ] || cargo build --release --locked --workspace --example explain_bench
 for CATEGORIES in 0 5; do
   echo "== $CATEGORIES columns of categories"
   "$PYTHON" - "$OUT" "$ROWS" "$FEW" "$THREADS" "$CATEGORIES" >"$OUT/peer" <<'PY'

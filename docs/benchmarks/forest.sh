@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 export SHARED=${SHARED:-../shared} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 PYTHON=${PYTHON:-python3}
-cargo build --release --locked --quiet --package tradewind-learn --example forest_bench
+cargo build --release --locked --quiet --workspace --example forest_bench
 export BENCH=$PWD/target/release/examples/forest_bench
 "$PYTHON" - <<'PY'
 import json, os, resource, subprocess, sys, time

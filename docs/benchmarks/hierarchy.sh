@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} PYTHON=${PYTHON:-python3} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 [ $# -gt 0 ] || set -- theta
-cargo build --release --locked --quiet -p tradewind-forecast --example hierarchy_bench
+cargo build --release --locked --quiet --workspace --example hierarchy_bench
 bench=${CARGO_TARGET_DIR:-target}/release/examples/hierarchy_bench
 "$bench" 10000
 "$bench" 100000

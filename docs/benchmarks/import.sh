@@ -8,7 +8,7 @@ ROWS=${1:-10000000} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 [ -x target/release/tradewind ] || cargo build --release --locked
 TRADEWIND=$PWD/target/release/tradewind
-cargo run --release --locked --package tradewind-ingest --example make_orders -- "$ROWS" 1 "$OUT/orders.csv"
+cargo run --release --locked --example make_orders -- "$ROWS" 1 "$OUT/orders.csv"
 ls -l "$OUT/orders.csv"
 "$TRADEWIND" --quiet init "$OUT/shop"
 /usr/bin/env time -f "import: %U s user, %S s system, %e s wall, %M KiB" \

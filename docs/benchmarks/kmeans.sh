@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} PYTHON=${PYTHON:-python3} REPEATS=${REPEATS:-5} THREADS=${THREADS:-2} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
-[ -x target/release/examples/kmeans_bench ] || cargo build --release --locked -p tradewind-learn --example kmeans_bench
+[ -x target/release/examples/kmeans_bench ] || cargo build --release --locked --workspace --example kmeans_bench
 "$PYTHON" - "$SHARED" "$OUT" <<'PY'
 import sys, numpy as np
 from sklearn.cluster import kmeans_plusplus

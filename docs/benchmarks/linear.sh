@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python3} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 BENCH=target/release/examples/linear_bench
-[ -x "$BENCH" ] || cargo build --release --locked --package tradewind-learn --example linear_bench
+[ -x "$BENCH" ] || cargo build --release --locked --workspace --example linear_bench
 "$PYTHON" - "$OUT" "$BENCH" "$@" <<'PY'
 import sys, subprocess, time, warnings, numpy as np, sklearn, statsmodels, statsmodels.api as sm
 from sklearn.linear_model import (HuberRegressor, Lasso, LinearRegression, LogisticRegression, PoissonRegressor, Ridge, RidgeCV)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Product trends on the M5 slice by `trend_bench`, without a shop (numpy, polars, scikit-learn).
 
-    cargo build --release -p tradewind-forecast --examples
+    cargo build --release --workspace --examples
     python docs/benchmarks/m5_trends.py [SETTINGS_JSON] [CUTOFF...]
 
 Without cutoffs: those of the training time on which the model's choices were made (windows end at the first test cutoff

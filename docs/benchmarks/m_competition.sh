@@ -17,7 +17,7 @@ for a in "$@"; do
 done
 [ ${#tasks[@]} -gt 0 ] || tasks=(m3_monthly m3_quarterly m4_weekly m4_hourly)
 [ ${#models[@]} -gt 0 ] || models=(ets theta ces combination)
-cargo build --release --locked --quiet -p tradewind-forecast --example m_competition
+cargo build --release --locked --quiet --workspace --example m_competition
 "$PYTHON" - "$SHARED" "$OUT" "${tasks[@]}" <<'PY'
 import sys
 shared, out, *tasks = sys.argv[1:]

@@ -5,7 +5,7 @@
 #   PYTHON=… docs/benchmarks/networks.sh     (an interpreter with torch; without one the peer is left out)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo build --release --locked --quiet -p tradewind-nn --examples
+cargo build --release --locked --quiet --workspace --examples
 bench=${CARGO_TARGET_DIR:-target}/release/examples/recurrent_bench
 for kind in lstm gru; do
   echo "$kind"

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} OUT=$(mktemp -d) PYTHON=${PYTHON:-python3}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-recommend --example off_policy
+cargo build --release --locked --quiet --workspace --example off_policy
 estimate=${CARGO_TARGET_DIR:-target}/release/examples/off_policy
 "$PYTHON" - "$SHARED/data/zozo_open_bandit" "$OUT" <<'P'
 import sys

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export SHARED=${SHARED:-../shared} OUT=$(mktemp -d) HELD=${HELD:-}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-forecast --example panel_bench
+cargo build --release --locked --quiet --workspace --example panel_bench
 export BENCH=${CARGO_TARGET_DIR:-target}/release/examples/panel_bench
 "${PYTHON:-python3}" - "${1:-global}" "${2:-{\"calendar\":\"US\"\}}" <<'PY'
 import json, os, resource, subprocess, sys

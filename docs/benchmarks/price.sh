@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-[ -n "${BENCH:-}" ] || nice cargo build --release --locked --quiet --package tradewind-forecast --example panel_bench
+[ -n "${BENCH:-}" ] || nice cargo build --release --locked --quiet --workspace --example panel_bench
 export BENCH=${BENCH:-${CARGO_TARGET_DIR:-target}/release/examples/panel_bench} WORK=$work
 export PARAMS=${PARAMS:-"{}"}
 cat > "$work/price.py" <<'PY'

@@ -5,4 +5,4 @@
 #   docs/benchmarks/profile.sh [ROWS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo run --release --locked -p tradewind-ops --example profile_bench -- "${1:-10000000}"
+cargo run --release --locked --example profile_bench -- "${1:-10000000}"

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} OUT=$(mktemp -d) PYTHON=${PYTHON:-python3}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-recommend --example ratings_bench
+cargo build --release --locked --quiet --workspace --example ratings_bench
 bench=${CARGO_TARGET_DIR:-target}/release/examples/ratings_bench
 "$PYTHON" - "$SHARED/data/movielens_100k/ratings.parquet" "$OUT" "${HELD:-}" <<'P'
 import sys

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} OUT=$(mktemp -d) PYTHON=${PYTHON:-python3}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-recommend --example recommend_bench
+cargo build --release --locked --quiet --workspace --example recommend_bench
 bench=${CARGO_TARGET_DIR:-target}/release/examples/recommend_bench
 
 # Chosen on the parts held back, never on the test files.

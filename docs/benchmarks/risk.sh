@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export SHARED=${SHARED:-../shared} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-learn --example boosting_bench
+cargo build --release --locked --quiet --workspace --example boosting_bench
 export BENCH=${CARGO_TARGET_DIR:-target}/release/examples/boosting_bench
 "${PYTHON:-python3}" - <<'PY'
 import json, os, subprocess, sys, time

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared} OUT=$(mktemp -d) PYTHON=${PYTHON:-python3}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --package tradewind-recommend --example row_machine
+cargo build --release --locked --quiet --workspace --example row_machine
 "$PYTHON" - "$SHARED/data/frappe_context_ctr" "$OUT" <<'P'
 import sys
 import pandas

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python3} BIN=${BIN:-target/release/examples/search_bench}
-[ -x "$BIN" ] || cargo build --release --locked -p tradewind-learn --example search_bench
+[ -x "$BIN" ] || cargo build --release --locked --workspace --example search_bench
 "$BIN" 150 20
 "$BIN" 50 20
 "$PYTHON" - <<'PY'

@@ -7,7 +7,7 @@
 #   docs/benchmarks/serve_recommend.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo build --release --locked --quiet --package tradewind-recommend --examples
+cargo build --release --locked --quiet --workspace --examples
 BIN=$(mktemp -d)
 trap 'rm -rf "$BIN"' EXIT
 cp "${CARGO_TARGET_DIR:-target}"/release/examples/{serve_bench,live_bench,live_soak} "$BIN"

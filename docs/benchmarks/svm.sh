@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python3} OUT=$(mktemp -d)
 trap 'rm -rf "$OUT"' EXIT
 BENCH=target/release/examples/svm_bench
-[ -x "$BENCH" ] || cargo build --release --locked --package tradewind-learn --example svm_bench
+[ -x "$BENCH" ] || cargo build --release --locked --workspace --example svm_bench
 "$PYTHON" - "$OUT" "$BENCH" "${1:-5000}" "${2:-20}" <<'PY'
 import subprocess, sys, time
 import numpy as np, sklearn
