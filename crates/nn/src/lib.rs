@@ -6,6 +6,8 @@
 
 mod activation;
 mod checkpoint;
+pub mod convolution;
+pub mod dense;
 mod init;
 pub mod losses;
 mod noise;

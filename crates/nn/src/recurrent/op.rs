@@ -161,7 +161,23 @@ impl RecurrentOps for Flex {
         c: FlexTensor,
         plan: Plan,
     ) -> FlexTensor {
-        Self::recurrent_pass(x, input, hidden, bias_input, bias_hidden, h, c, plan).0
+        let sizes = sizes(&x, &h, &plan);
+        let [x, input, hidden, bias_input, bias_hidden, h, c] =
+            [x, input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let weights = Weights {
+            input: values(&input),
+            hidden: values(&hidden),
+            bias_input: values(&bias_input),
+            bias_hidden: values(&bias_hidden),
+        };
+        let states = States { h: values(&h), c: values(&c) };
+        let (rows, lengths) = (rows_of_answer(&plan, sizes.steps), plan.lengths.as_deref());
+        let answer = match plan.kind {
+            Kind::Elman => pass::answer::<ElmanCell>(sizes, rows, values(&x), weights, states, lengths),
+            Kind::Gru => pass::answer::<GruCell>(sizes, rows, values(&x), weights, states, lengths),
+            Kind::Lstm => pass::answer::<LstmCell>(sizes, rows, values(&x), weights, states, lengths),
+        };
+        tensor(answer, &[sizes.batch, rows, sizes.hidden])
     }
 }
 
@@ -303,7 +319,7 @@ impl<B: RecurrentPass> Backward<B, 7> for RecurrentBack {
     }
 }
 
-impl<B: RecurrentPass, C: CheckpointStrategy> RecurrentOps for Autodiff<B, C> {
+impl<B: RecurrentOps + RecurrentPass, C: CheckpointStrategy> RecurrentOps for Autodiff<B, C> {
     fn recurrent(
         x: FloatTensor<Self>,
         input: FloatTensor<Self>,
@@ -318,11 +334,15 @@ impl<B: RecurrentPass, C: CheckpointStrategy> RecurrentOps for Autodiff<B, C> {
         let guards = all.each_ref().map(|t| t.node());
         let all = all.map(|t| t.into_primitive());
         let [x, input, hidden, bias_input, bias_hidden, h, c] = all.clone();
-        let (answer, gates, cells, apart) =
-            B::recurrent_pass(x, input, hidden, bias_input, bias_hidden, h, c, plan.clone());
         match RecurrentBack.prepare::<C>(guards).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((all, answer.clone(), [gates, cells, apart], plan), answer),
-            OpsKind::UnTracked(prep) => prep.finish(answer),
+            OpsKind::Tracked(prep) => {
+                let (answer, gates, cells, apart) =
+                    B::recurrent_pass(x, input, hidden, bias_input, bias_hidden, h, c, plan.clone());
+                prep.finish((all, answer.clone(), [gates, cells, apart], plan), answer)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::recurrent(x, input, hidden, bias_input, bias_hidden, h, c, plan))
+            }
         }
     }
 }

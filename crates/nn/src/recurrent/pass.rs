@@ -203,6 +203,63 @@ pub(super) fn forward<C: Cell>(
     out
 }
 
+/// The answer alone, where no way back follows: `[batch, rows, hidden]` with `rows` at least as many as steps, the last
+/// states after the steps where there is room for them. Nothing as long as the steps is written but the answer.
+pub(super) fn answer<C: Cell>(
+    sizes: Sizes,
+    rows: usize,
+    x: &[f32],
+    weights: Weights<'_>,
+    states: States<'_>,
+    lengths: Option<&[usize]>,
+) -> Vec<f32> {
+    let Sizes { batch, steps, input, hidden, .. } = sizes;
+    let wide = C::GATES * hidden;
+    let (by_input, by_hidden) = (turned(weights.input, input), turned(weights.hidden, hidden));
+    let mut out = vec![0.0; batch * rows * hidden];
+    out.par_chunks_mut(ROWS * rows * hidden).enumerate().for_each(|(part, out)| {
+        let (first, n) = (part * ROWS, out.len() / (rows * hidden));
+        let x = of_rows(x, (first, n), steps * input);
+        let mut h = of_rows(states.h, (first, n), hidden).to_vec();
+        let mut c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
+        let [mut gates, mut product] = [vec![0.0; n * wide], vec![0.0; n * wide]];
+        let (mut now, mut apart) = (vec![0.0; n * input], vec![0.0; if C::APART { hidden } else { 0 }]);
+        let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
+        let arch = pulp::Arch::new();
+        for k in 0..steps {
+            let t = if sizes.reverse { steps - 1 - k } else { k };
+            for (to, row) in now.chunks_exact_mut(input).zip(x.chunks_exact(steps * input)) {
+                to.copy_from_slice(&row[t * input..][..input]);
+            }
+            for (to, bias) in [(&mut gates, weights.bias_input), (&mut product, weights.bias_hidden)] {
+                to.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(bias));
+            }
+            add_product(arch, &mut gates, &now, &by_input, (input, wide));
+            add_product(arch, &mut product, &h, &by_hidden, (hidden, wide));
+            vectorised!({
+                for row in 0..n {
+                    if !alive(row, t) {
+                        continue;
+                    }
+                    let gates = &mut gates[row * wide..][..wide];
+                    let product = &product[row * wide..][..wide];
+                    let h = &mut h[row * hidden..][..hidden];
+                    let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
+                    C::forward(gates, product, h, c, &mut apart);
+                    out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
+                }
+            });
+        }
+        for (row, out) in out.chunks_exact_mut(rows * hidden).enumerate() {
+            let after = out[steps * hidden..].chunks_exact_mut(hidden);
+            for (to, of) in after.zip([&h, &c]) {
+                to.copy_from_slice(&of[row * hidden..][..hidden]);
+            }
+        }
+    });
+    out
+}
+
 /// What the way back needs of a forward pass.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {

@@ -115,6 +115,34 @@ fn gradients_of_the_lstm_are_slopes() {
     gradients_are_slopes::<LstmCell>();
 }
 
+/// The answer without a way back is that of the pass with one.
+fn the_answer_alone_is_the_same<C: Cell>() {
+    for (reverse, batch) in [(false, 1), (true, 70), (false, 33)] {
+        let (steps, hidden) = (6, 80);
+        let sizes = Sizes { batch, steps, input: 5, hidden, reverse };
+        let given = given::<C>(sizes, (batch > 1).then(|| (0..batch).map(|r| r % 7).collect()));
+        let passed = given.forward::<C>();
+        let rows = steps + 1 + usize::from(C::CELL);
+        let (x, lengths) = (&given.parts[0], given.lengths.as_deref());
+        let told = pass::answer::<C>(sizes, rows, x, given.weights(), given.states(), lengths);
+        for (row, told) in told.chunks_exact(rows * hidden).enumerate() {
+            let of =
+                |all: &[f32], each: usize| all.get(row * each..(row + 1) * each).unwrap_or_default().to_vec();
+            let expected =
+                [of(&passed.y, steps * hidden), of(&passed.h, hidden), of(&passed.c, hidden)].concat();
+            assert_eq!(told.len(), expected.len());
+            assert!(told.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 3e-5), "{row} {reverse} {batch}");
+        }
+    }
+}
+
+#[test]
+fn answers_need_no_way_back() {
+    the_answer_alone_is_the_same::<ElmanCell>();
+    the_answer_alone_is_the_same::<GruCell>();
+    the_answer_alone_is_the_same::<LstmCell>();
+}
+
 /// Rows answer the same alone, among few and among many, and padding changes nothing.
 fn rows_do_not_know_of_each_other<C: Cell>() {
     for reverse in [false, true] {

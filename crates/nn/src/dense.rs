@@ -1,0 +1,46 @@
+//! Dense layers: `y = x Wᵀ + b`.
+
+use crate::init;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+/// A dense layer. The weight lies as PyTorch's, `[output, input]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use tradewind_core::Run;
+/// use tradewind_nn::dense::Dense;
+/// let device = Device::flex();
+/// let layer = Dense::new(3, 5, &device, &mut Run::new(1).rng(0));
+/// assert_eq!(layer.forward(Tensor::<2>::ones([4, 3], &device)).dims(), [4, 5]);
+/// ```
+#[derive(Module, Debug)]
+pub struct Dense {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Dense {
+    /// From `input` to `output` numbers, with weights evenly between `-1/√input` and `1/√input`.
+    pub fn new(input: usize, output: usize, device: &Device, rng: &mut impl Rng) -> Self {
+        let end = 1.0 / (input.max(1) as f32).sqrt();
+        Self {
+            weight: init::even([output, input], end, device, rng),
+            bias: init::even([output], end, device, rng),
+        }
+    }
+
+    /// The same with all weights zero: what a branch begins with that should add nothing at first.
+    pub fn zero(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::zeros([output, input], device)),
+            bias: Param::from_tensor(Tensor::zeros([output], device)),
+        }
+    }
+
+    /// `[rows, input]` to `[rows, output]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    }
+}
