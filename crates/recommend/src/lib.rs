@@ -26,7 +26,7 @@
 //! |---|---|
 //! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `random_walk`, `graph_filter`, `ials`, `bpr`, `ease`, `slim` | taste: what goes with the whole history |
 //! | `svdpp` | ratings: what somebody would give |
-//! | `transitions`, `slit`, `sasrec`, `session_knn` | sequence: what comes next |
+//! | `transitions`, `slit`, `sasrec`, `bert4rec`, `gru4rec`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
 //! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
@@ -34,6 +34,7 @@
 //! | `bandit` | what to show when showing is also the way to learn (a policy, not in the catalogue) |
 //! | `tune` | the parameters of any method, by search on events held back |
 //! | `similarity`, `gram`, `spectral`, `wide`, `top` | how alike rows are, sums of products, leading directions, hot loops, the best of many scores |
+//! | `sequential` | what networks that read histories share: training, scores, saving |
 //! | `fitted` | what all methods share |
 //! | `serve` | one answer now: candidates, filters, rules, mixing, reasons |
 //! | `live` | what events change at once: histories, sessions, pairs, popularity |
@@ -49,6 +50,7 @@ mod fitted;
 mod gram;
 pub mod live;
 mod search;
+mod sequential;
 pub mod serve;
 pub mod similarity;
 mod spectral;
@@ -91,6 +93,8 @@ catalog! {
     transitions::Transitions,
     slit::Slit,
     sasrec::SasRec,
+    bert4rec::Bert4Rec,
+    gru4rec::Gru4Rec,
     session_knn::SessionKnn,
     buy_again::BuyAgain,
     content::Content,

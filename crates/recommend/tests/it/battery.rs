@@ -8,7 +8,7 @@ use tradewind_recommend::CATALOG;
 
 /// Methods whose answer is the same for everybody, or knows only what was bought before, how it was rated, or which one
 /// item comes next.
-const NOT_OF_TASTE: [&str; 4] = ["popularity", "buy_again", "svdpp", "sasrec"];
+const NOT_OF_TASTE: [&str; 6] = ["popularity", "buy_again", "svdpp", "sasrec", "bert4rec", "gru4rec"];
 /// Methods that count everything anew when something comes in.
 const REFITTED: [&str; 9] = [
     "popularity",

@@ -117,9 +117,10 @@ fn what_follows_is_told_by_order_where_taste_cannot() {
             .hit_rate
             .mean
     };
-    for name in ["transitions", "slit", "sasrec", "session_knn", "hybrid"] {
+    for name in ["transitions", "slit", "sasrec", "gru4rec", "session_knn", "hybrid"] {
         assert_eq!(first(name), 1.0, "{name}");
     }
+    assert!(first("bert4rec") > 0.9, "{}", first("bert4rec"));
     assert!(first("item_knn") < 0.9);
 }
 
