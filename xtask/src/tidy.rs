@@ -14,7 +14,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-learn", &["tradewind-core"]),
     ("tradewind-nn", &["tradewind-core"]),
     ("tradewind-text", &["tradewind-core"]),
-    ("tradewind-forecast", &["tradewind-core", "tradewind-learn"]),
+    ("tradewind-forecast", &["tradewind-core", "tradewind-learn", "tradewind-nn"]),
     ("tradewind-recommend", &["tradewind-core", "tradewind-learn", "tradewind-nn"]),
     ("tradewind-ops", &["tradewind-core"]),
     (

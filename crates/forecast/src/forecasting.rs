@@ -168,8 +168,20 @@ pub fn above_zero(f: &Forecast, panel: &Panel) -> Result<Forecast> {
 }
 
 /// Models that learn across series.
-const ACROSS: &[&str] =
-    &["auto", "global", "price", "linear_regression", "polynomial_regression", "logistic_regression"];
+const ACROSS: &[&str] = &[
+    "auto",
+    "global",
+    "mlp",
+    "lstm",
+    "gru",
+    "cnn_gru",
+    "tcn",
+    "patch_transformer",
+    "price",
+    "linear_regression",
+    "polynomial_regression",
+    "logistic_regression",
+];
 
 /// Whether the model looks at each series on its own, so that the means of a part of a panel are those of the whole. A
 /// combination does when all of its members do.

@@ -29,6 +29,7 @@ pub mod anomalies;
 pub mod backtest;
 pub mod changepoint;
 pub mod conformal;
+pub mod deep;
 mod draws;
 pub mod features;
 pub mod forecasting;
@@ -85,6 +86,12 @@ catalog! {
     logistic_regression,
     dynamic_regression,
     global,
+    mlp,
+    lstm,
+    gru,
+    cnn_gru,
+    tcn,
+    patch_transformer,
     price,
     combination,
     auto,

@@ -160,13 +160,7 @@ impl FittedGlobal {
 
     /// What the values of a series are divided by at place `o`.
     pub(super) fn scale(&self, history: &History, o: usize) -> f64 {
-        if !self.by_level {
-            return 1.0;
-        }
-        let near = history.level(o, self.plan.recent()).abs();
-        let far = history.level(o, 8 * self.plan.recent()).abs();
-        let scale = near.max(0.2 * far);
-        if scale > 0.0 && scale.is_finite() { scale } else { 1.0 }
+        if self.by_level { super::level_of(&self.plan, history, o) } else { 1.0 }
     }
 
     /// Point forecasts of all series: at once, or some steps at a time with what was said taken in as if it had come.

@@ -7,7 +7,7 @@ const SLOW: f64 = 0.08;
 /// A series with running sums. Place `o` is the first step that is not known yet: what is asked at `o` looks only at
 /// the values before it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct History {
+pub(crate) struct History {
     /// The values; unknown ones are filled in with that of a season before, or the last one.
     y: Vec<f64>,
     season: usize,
@@ -26,7 +26,7 @@ pub(super) struct History {
 
 impl History {
     /// Of a series from its first known value on.
-    pub(super) fn new(values: &[f64], season: usize) -> Self {
+    pub(crate) fn new(values: &[f64], season: usize) -> Self {
         let n = values.len();
         let season = season.max(1);
         let mut h = Self {
@@ -50,13 +50,13 @@ impl History {
         h
     }
 
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.push_with(value, if value == 0.0 { 0.0 } else { 1.0 });
     }
 
     /// Appends an expected value, as if it had come true: what is counted of it, that it is not zero and ends a pause, is
     /// taken by its chance, which is that of a Poisson count with as many zeros as the last `w` values have.
-    pub(super) fn push_expected(&mut self, value: f64, w: usize) {
+    pub(crate) fn push_expected(&mut self, value: f64, w: usize) {
         let (o, level) = (self.len(), self.level(self.len(), w).abs());
         let zeros = (1.0 - self.activity(o, w)).max(0.5 / w.max(1) as f64);
         let chance = if zeros.is_finite() && level > 0.0 { 1.0 - zeros.powf((value / level).abs()) } else { 1.0 };
@@ -81,21 +81,21 @@ impl History {
         self.pause.push((self.pause[i] + 1.0) * (1.0 - if v == 0.0 { 0.0 } else { chance }));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.y.len()
     }
 
     /// Whether there are two values that differ.
-    pub(super) fn varies(&self) -> bool {
+    pub(crate) fn varies(&self) -> bool {
         self.y.windows(2).any(|w| w[0] != w[1])
     }
 
-    pub(super) fn values(&self) -> &[f64] {
+    pub(crate) fn values(&self) -> &[f64] {
         &self.y
     }
 
     /// The value so many steps before place `o`, the last known one being 1.
-    pub(super) fn back(&self, o: usize, k: usize) -> f64 {
+    pub(crate) fn back(&self, o: usize, k: usize) -> f64 {
         o.checked_sub(k).map_or(f64::NAN, |at| self.y[at])
     }
 
@@ -105,17 +105,17 @@ impl History {
     }
 
     /// The mean of the last `w` values before `o`; NaN where fewer than half of them are there.
-    pub(super) fn mean(&self, o: usize, w: usize) -> f64 {
+    pub(crate) fn mean(&self, o: usize, w: usize) -> f64 {
         if 2 * o < w { f64::NAN } else { self.between(o.saturating_sub(w), o) }
     }
 
     /// The mean of the last values before `o`, `w` of them or as many as there are.
-    pub(super) fn level(&self, o: usize, w: usize) -> f64 {
+    pub(crate) fn level(&self, o: usize, w: usize) -> f64 {
         self.between(o.saturating_sub(w), o)
     }
 
     /// Their standard deviation.
-    pub(super) fn spread(&self, o: usize, w: usize) -> f64 {
+    pub(crate) fn spread(&self, o: usize, w: usize) -> f64 {
         let from = o.saturating_sub(w);
         if 2 * o < w || o - from < 2 {
             return f64::NAN;
@@ -126,19 +126,19 @@ impl History {
     }
 
     /// The share of the last `w` values that are not zero.
-    pub(super) fn activity(&self, o: usize, w: usize) -> f64 {
+    pub(crate) fn activity(&self, o: usize, w: usize) -> f64 {
         let from = o.saturating_sub(w);
         if from < o { (self.active[o] - self.active[from]) / (o - from) as f64 } else { f64::NAN }
     }
 
     /// The value at the phase of the step `ahead` places after `o` (1: the next), `k` seasons back (1: the latest known).
-    pub(super) fn phase(&self, o: usize, ahead: usize, k: usize) -> f64 {
+    pub(crate) fn phase(&self, o: usize, ahead: usize, k: usize) -> f64 {
         let back = self.season * (ahead.div_ceil(self.season) + k - 1);
         (o + ahead - 1).checked_sub(back).map_or(f64::NAN, |at| self.y[at])
     }
 
     /// The mean of the last `n` values at that phase, as many as there are; NaN for none.
-    pub(super) fn phase_mean(&self, o: usize, ahead: usize, n: usize) -> f64 {
+    pub(crate) fn phase_mean(&self, o: usize, ahead: usize, n: usize) -> f64 {
         let back = self.season * ahead.div_ceil(self.season);
         let Some(last) = (o + ahead - 1).checked_sub(back) else { return f64::NAN };
         let n = n.min(last / self.season + 1);
@@ -148,7 +148,7 @@ impl History {
 
     /// The mean around the place a whole number of `year`s before the step `ahead` places after `o`, `half` places to
     /// each side, of what is known at `o`.
-    pub(super) fn around(&self, o: usize, ahead: usize, year: usize, half: usize) -> f64 {
+    pub(crate) fn around(&self, o: usize, ahead: usize, year: usize, half: usize) -> f64 {
         let back = year * ahead.div_ceil(year);
         let Some(at) = (o + ahead - 1).checked_sub(back) else { return f64::NAN };
         match at.checked_sub(half) {
@@ -157,15 +157,15 @@ impl History {
         }
     }
 
-    pub(super) fn fast(&self, o: usize) -> f64 {
+    pub(crate) fn fast(&self, o: usize) -> f64 {
         self.fast[o]
     }
 
-    pub(super) fn slow(&self, o: usize) -> f64 {
+    pub(crate) fn slow(&self, o: usize) -> f64 {
         self.slow[o]
     }
 
-    pub(super) fn pause(&self, o: usize) -> f64 {
+    pub(crate) fn pause(&self, o: usize) -> f64 {
         self.pause[o]
     }
 }

@@ -29,7 +29,7 @@ const OBSERVATIONS_MIN: usize = 40;
 
 /// The columns that lead.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Leading {
+pub(crate) struct Leading {
     columns: Vec<Lead>,
 }
 
@@ -45,7 +45,7 @@ struct Lead {
 
 impl Leading {
     /// Finds the columns of `panel` that lead, and their lags up to `horizon` (and a season more).
-    pub(super) fn choose(run: &Run, panel: &Panel, season: usize, horizon: usize) -> Result<Self> {
+    pub(crate) fn choose(run: &Run, panel: &Panel, season: usize, horizon: usize) -> Result<Self> {
         let past: Vec<&tradewind_core::Covariate> =
             panel.covariates().iter().filter(|c| !c.known_ahead).collect();
         if past.is_empty() || panel.is_empty() {
@@ -104,12 +104,12 @@ impl Leading {
     }
 
     /// Whether a column is among those that lead.
-    pub(super) fn needs(&self, name: &str) -> bool {
+    pub(crate) fn needs(&self, name: &str) -> bool {
         self.columns.iter().any(|c| c.name == name)
     }
 
     /// The names of the features, in the order of [`Leading::row`].
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.columns
             .iter()
             .flat_map(|c| {
@@ -120,13 +120,13 @@ impl Leading {
     }
 
     /// What is known of the columns of series `i`, from its first known value of the target on.
-    pub(super) fn tracks(&self, panel: &Panel, i: usize, skip: usize) -> Vec<Track> {
+    pub(crate) fn tracks(&self, panel: &Panel, i: usize, skip: usize) -> Vec<Track> {
         let of = |c: &Lead| panel.covariate(&c.name).map_or(&[][..], |column| column.of(i));
         self.columns.iter().map(|c| Track::new(of(c).get(skip..).unwrap_or(&[]))).collect()
     }
 
     /// Appends the features of the step `ahead` places after the first `o` values: nothing from place `o` on is looked at.
-    pub(super) fn row(
+    pub(crate) fn row(
         &self,
         tracks: &[Track],
         target: &History,
@@ -157,7 +157,7 @@ impl Leading {
 
 /// The values of a column with running sums of the known ones.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Track {
+pub(crate) struct Track {
     values: Vec<f64>,
     sums: Vec<f64>,
     known: Vec<f64>,
@@ -175,7 +175,7 @@ impl Track {
     }
 
     /// The same column as if only the values from place `from` up to `to` had been seen.
-    pub(super) fn between(&self, from: usize, to: usize) -> Self {
+    pub(crate) fn between(&self, from: usize, to: usize) -> Self {
         let to = to.min(self.values.len());
         Self::new(self.values.get(from.min(to)..to).unwrap_or(&[]))
     }

@@ -39,9 +39,9 @@
 
 mod explain;
 pub(crate) mod fitted;
-mod history;
-mod leading;
-mod rows;
+pub(crate) mod history;
+pub(crate) mod leading;
+pub(crate) mod rows;
 pub(crate) mod spread;
 
 use crate::draws::{mix, unit};
@@ -49,6 +49,7 @@ use crate::local::{SEASON_LENGTH, map_series, never_negative, season_of};
 use crate::regression::CALENDAR;
 pub use explain::{ExplainedStep, FeaturePart, Link};
 pub use fitted::FittedGlobal;
+use history::History;
 use leading::Leading;
 use rows::{Member, Members, Plan};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ use spread::Spread;
 use tradewind_core::calendar::Region;
 use tradewind_core::freq::Unit;
 use tradewind_core::{
-    Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Params, Result, Run,
+    Error, FittedForecaster, Forecaster, ForecasterEntry, Freq, Needs, Panel, ParamKind, ParamSpec, Params, Result, Run,
 };
 use tradewind_learn::ensemble;
 use tradewind_learn::{Dataset, Matrix, Task};
@@ -180,7 +181,7 @@ impl Default for Global {
 }
 
 /// Values known before a row is worth learning from.
-const WARM_UP: usize = 4;
+pub(crate) const WARM_UP: usize = 4;
 /// One of so many rows is held out for the quantiles.
 const HELD_OUT: f64 = 0.05;
 /// The share of rows that ask no further than a stride ahead, where answers are fed back.
@@ -194,22 +195,56 @@ const HELD_OUT_MAX: usize = 40_000;
 /// Panels with fewer rows are forecast by what [`crate::mean`] says.
 const ROWS_MIN: usize = 30;
 /// Series of panels of so many are told apart by name: fewer have too few rows to learn it from, more too many names.
-const CODES: std::ops::RangeInclusive<usize> = 20..=60_000;
+pub(crate) const CODES: std::ops::RangeInclusive<usize> = 20..=60_000;
 /// Values that are never negative and this often zero are taken for counts.
 const ZEROS_OF_COUNTS: f64 = 0.01;
 
-impl Global {
-    fn horizon_of(&self, panel: &Panel) -> usize {
-        let freq = panel.freq();
-        self.horizon.unwrap_or(match freq.unit {
-            Unit::Day => 28,
-            Unit::Week => 13,
-            Unit::Month | Unit::MonthEnd => 12,
-            Unit::Hour | Unit::Minute => 2 * freq.season_length(),
-            Unit::Step => 12,
-        })
+/// The furthest step that is learnt where none is asked for.
+pub(crate) fn usual_horizon(freq: Freq) -> usize {
+    match freq.unit {
+        Unit::Day => 28,
+        Unit::Week => 13,
+        Unit::Month | Unit::MonthEnd => 12,
+        Unit::Hour | Unit::Minute => 2 * freq.season_length(),
+        Unit::Step => 12,
     }
+}
 
+/// The regions of a calendar by its word; `None`: no calendar at all.
+pub(crate) fn regions_of(calendar: &str) -> Result<Option<Vec<Region>>> {
+    Ok(match calendar {
+        "none" => None,
+        "plain" => Some(vec![]),
+        code => Some(vec![Region::try_from(code.to_owned())?]),
+    })
+}
+
+/// Steps back from the end whose values are learnt where it is not said: two years.
+pub(crate) fn usual_history(freq: Freq, season: usize) -> usize {
+    let years = freq.steps_per_year().map_or(0.0, |y| 2.0 * y) as usize;
+    years.max(4 * season)
+}
+
+/// Whether values are never negative, and whether they are then zero now and then, as counts are.
+pub(crate) fn counts(panel: &Panel) -> (bool, bool) {
+    let nonnegative = panel.iter().all(|s| never_negative(s.y));
+    let (mut zeros, mut known) = (0.0, 0.0);
+    for v in panel.iter().flat_map(|s| s.y).filter(|v| v.is_finite()) {
+        zeros += f64::from(*v == 0.0);
+        known += 1.0;
+    }
+    (nonnegative, nonnegative && zeros / f64::max(known, 1.0) > ZEROS_OF_COUNTS)
+}
+
+/// The level of a series at place `o`, which values are divided by.
+pub(crate) fn level_of(plan: &Plan, history: &History, o: usize) -> f64 {
+    let near = history.level(o, plan.recent()).abs();
+    let far = history.level(o, 8 * plan.recent()).abs();
+    let scale = near.max(0.2 * far);
+    if scale > 0.0 && scale.is_finite() { scale } else { 1.0 }
+}
+
+impl Global {
     fn learner_params(&self, objective: &str) -> Params {
         let made = match self.learner.as_str() {
             "boosting" => json!({
@@ -229,27 +264,17 @@ impl Global {
     /// Learns from the panel.
     pub fn fit_panel(&self, run: &Run, panel: &Panel) -> Result<FittedGlobal> {
         let season = panel.iter().next().map_or(1, |s| season_of(self.season_length, &s));
-        let regions = match self.calendar.as_str() {
-            "none" => None,
-            "plain" => Some(vec![]),
-            code => Some(vec![Region::try_from(code.to_owned())?]),
-        };
-        let horizon = self.horizon_of(panel);
+        let regions = regions_of(&self.calendar)?;
+        let horizon = self.horizon.unwrap_or_else(|| usual_horizon(panel.freq()));
         let plan = Plan::new(panel, season, horizon, regions, self.by_series && CODES.contains(&panel.len()));
         let plan = match self.leading {
             true => plan.with_leading(Leading::choose(run, panel, season, horizon)?),
             false => plan,
         };
         let members = Members::new(&plan, panel, None);
-        let nonnegative = panel.iter().all(|s| never_negative(s.y));
-        let (mut zeros, mut known) = (0.0, 0.0);
-        for v in panel.iter().flat_map(|s| s.y).filter(|v| v.is_finite()) {
-            zeros += f64::from(*v == 0.0);
-            known += 1.0;
-        }
-        let zeros = zeros / f64::max(known, 1.0);
+        let (nonnegative, counts) = counts(panel);
         let objective = match self.objective.as_str() {
-            "auto" if nonnegative && zeros > ZEROS_OF_COUNTS => "tweedie",
+            "auto" if counts => "tweedie",
             "auto" => "absolute",
             other => other,
         };
@@ -271,10 +296,7 @@ impl Global {
         let mut fitted = FittedGlobal::new(self.clone(), plan, panel, by_level);
 
         // How many rows there could be, and what share of them is wanted.
-        let history = self.history.unwrap_or_else(|| {
-            let year = fitted.plan.freq.steps_per_year().map_or(0.0, |y| 2.0 * y) as usize;
-            year.max(4 * season)
-        });
+        let history = self.history.unwrap_or_else(|| usual_history(panel.freq(), season));
         let first_of = |n: usize| if history == 0 { WARM_UP } else { n.saturating_sub(history).max(WARM_UP) };
         let possible: usize = members.all.iter().map(|m| m.history.len().saturating_sub(first_of(m.history.len()))).sum();
         let share = (self.max_rows as f64 / possible.max(1) as f64).min(1.0);

@@ -14,28 +14,28 @@ const GROUPS_PER_SERIES: usize = 2;
 
 /// Which columns rows have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub(super) freq: Freq,
-    pub(super) season: usize,
+pub(crate) struct Plan {
+    pub(crate) freq: Freq,
+    pub(crate) season: usize,
     /// Steps of a year as whole seasons; 0 where there is none.
-    pub(super) year: usize,
+    pub(crate) year: usize,
     /// The furthest step that is learnt.
-    pub(super) horizon: usize,
-    pub(super) windows: Vec<usize>,
+    pub(crate) horizon: usize,
+    pub(crate) windows: Vec<usize>,
     /// Columns known ahead.
-    pub(super) covariates: Vec<String>,
+    pub(crate) covariates: Vec<String>,
     /// Groups of series whose sums tell about their members: the first is all series.
-    pub(super) groupings: Vec<String>,
+    pub(crate) groupings: Vec<String>,
     /// Static columns: the name and, for texts, the words by code.
-    pub(super) statics: Vec<(String, Option<Vec<String>>)>,
-    pub(super) regions: Option<Vec<Region>>,
+    pub(crate) statics: Vec<(String, Option<Vec<String>>)>,
+    pub(crate) regions: Option<Vec<Region>>,
     /// Whether each series is a category of its own.
-    pub(super) by_series: bool,
+    pub(crate) by_series: bool,
     /// Columns that run ahead of the target.
     #[serde(default)]
-    pub(super) leading: Leading,
-    pub(super) names: Vec<String>,
-    pub(super) categories: Vec<bool>,
+    pub(crate) leading: Leading,
+    pub(crate) names: Vec<String>,
+    pub(crate) categories: Vec<bool>,
 }
 
 /// Steps back at one phase.
@@ -46,7 +46,7 @@ const PHASE_MEANS: [usize; 3] = [4, 8, 26];
 const LASTS: usize = 3;
 
 impl Plan {
-    pub(super) fn new(
+    pub(crate) fn new(
         panel: &Panel,
         season: usize,
         horizon: usize,
@@ -103,7 +103,7 @@ impl Plan {
     }
 
     /// The same plan with columns that lead, behind all others.
-    pub(super) fn with_leading(mut self, leading: Leading) -> Self {
+    pub(crate) fn with_leading(mut self, leading: Leading) -> Self {
         let names = leading.names();
         self.categories.extend(names.iter().map(|_| false));
         self.names.extend(names);
@@ -112,7 +112,7 @@ impl Plan {
     }
 
     /// Steps that tell the level a series has now.
-    pub(super) fn recent(&self) -> usize {
+    pub(crate) fn recent(&self) -> usize {
         match self.freq.unit {
             Unit::Week => 8,
             Unit::Month | Unit::MonthEnd => 6,
@@ -124,7 +124,7 @@ impl Plan {
         if self.year == self.season { 1 } else { self.season / 2 }
     }
 
-    pub(super) fn calendar(&self) -> Option<Calendar> {
+    pub(crate) fn calendar(&self) -> Option<Calendar> {
         self.regions.as_ref().map(|r| Calendar::new(r))
     }
 
@@ -169,37 +169,37 @@ impl Plan {
         self.names = names;
     }
 
-    pub(super) fn kinds(&self) -> Vec<ColumnKind> {
+    pub(crate) fn kinds(&self) -> Vec<ColumnKind> {
         self.categories.iter().map(|c| if *c { ColumnKind::Category } else { ColumnKind::Number }).collect()
     }
 }
 
 /// One series as rows see it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Member {
-    pub(super) history: History,
+pub(crate) struct Member {
+    pub(crate) history: History,
     /// The stamp of its first value.
-    pub(super) start: Stamp,
+    pub(crate) start: Stamp,
     /// Where it begins in the sums of its groups.
-    pub(super) begins: Vec<usize>,
+    pub(crate) begins: Vec<usize>,
     /// Which group of each grouping it is in.
-    pub(super) groups: Vec<usize>,
+    pub(crate) groups: Vec<usize>,
     /// Static values, texts as codes.
-    pub(super) statics: Vec<f64>,
+    pub(crate) statics: Vec<f64>,
     /// Columns known ahead, from its first value on.
-    pub(super) covariates: Vec<Vec<f64>>,
+    pub(crate) covariates: Vec<Vec<f64>>,
     /// Their means over the history.
-    pub(super) usual: Vec<f64>,
+    pub(crate) usual: Vec<f64>,
     /// Columns that lead, from its first value on.
-    pub(super) leads: Vec<Track>,
+    pub(crate) leads: Vec<Track>,
     /// Its number among all series.
-    pub(super) code: usize,
+    pub(crate) code: usize,
 }
 
 impl Member {
     /// The same series as if nothing were known of it but the `keep` values before place `o`, and plans up to `ahead`
     /// places after it: so a model learns what to say of series that are new.
-    pub(super) fn forgetting(&self, plan: &Plan, o: usize, keep: usize, ahead: usize) -> Self {
+    pub(crate) fn forgetting(&self, plan: &Plan, o: usize, keep: usize, ahead: usize) -> Self {
         let from = o - keep.min(o);
         Self {
             history: History::new(&self.history.values()[from..o], plan.season),
@@ -221,14 +221,14 @@ impl Member {
 
 /// All series with the sums of their groups.
 #[derive(Clone, Debug)]
-pub(super) struct Members {
-    pub(super) all: Vec<Member>,
+pub(crate) struct Members {
+    pub(crate) all: Vec<Member>,
     /// For each grouping the sums of its groups.
     sums: Vec<Vec<History>>,
 }
 
 impl Members {
-    pub(super) fn new(plan: &Plan, panel: &Panel, future: Option<&[Covariate]>) -> Self {
+    pub(crate) fn new(plan: &Plan, panel: &Panel, future: Option<&[Covariate]>) -> Self {
         let first = panel.first_stamp().unwrap_or(0);
         let texts = |name: &str, i: usize| panel.static_text(name, i);
         let mut all = Vec::with_capacity(panel.len());
@@ -305,7 +305,7 @@ impl Members {
     }
 
     /// Appends to each series what is expected of its next steps, `steps` values a series, as if it had come true.
-    pub(super) fn expect(&mut self, plan: &Plan, said: &[Vec<f64>]) {
+    pub(crate) fn expect(&mut self, plan: &Plan, said: &[Vec<f64>]) {
         let steps = said.first().map_or(0, Vec::len);
         for k in 0..steps {
             for (m, values) in self.all.iter_mut().zip(said) {
@@ -331,7 +331,7 @@ impl Members {
     }
 
     /// Appends the row of the step `ahead` places after the first `o` values of series `i`, values divided by `scale`.
-    pub(super) fn row(
+    pub(crate) fn row(
         &self,
         plan: &Plan,
         i: usize,
@@ -345,7 +345,7 @@ impl Members {
     }
 
     /// [`Members::row`] of a series as it is given, whose groups are those of `self`.
-    pub(super) fn row_of(
+    pub(crate) fn row_of(
         &self,
         plan: &Plan,
         m: &Member,

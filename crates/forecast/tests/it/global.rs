@@ -29,16 +29,16 @@ fn count(mean: f64, chance: f64) -> f64 {
 
 const WEEK: [f64; 7] = [0.7, 0.8, 0.9, 1.0, 1.3, 1.6, 0.7];
 
-fn promoted(k: usize, t: usize) -> bool {
+pub(crate) fn promoted(k: usize, t: usize) -> bool {
     noise(t / 3, 1000 + k) < 0.15
 }
 
-fn mean(k: usize, t: usize) -> f64 {
+pub(crate) fn mean(k: usize, t: usize) -> f64 {
     (2.0 + k as f64 / 4.0) * WEEK[t % 7] * if promoted(k, t) { 2.5 } else { 1.0 }
 }
 
 /// Counts of 40 products with promotions planned for `ahead` days more.
-fn shop(n: usize, ahead: usize) -> Panel {
+pub(crate) fn shop(n: usize, ahead: usize) -> Panel {
     let series = (0..40).map(|k| {
         let y = (0..n).map(|t| count(mean(k, t), noise(t, k))).collect();
         (format!("p{k:02}"), START, y)

@@ -9,6 +9,7 @@ mod auto;
 mod backtest;
 mod battery;
 mod conformal;
+mod deep;
 mod dynamic_regression;
 mod features;
 mod global;

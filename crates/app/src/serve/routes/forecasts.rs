@@ -34,7 +34,8 @@ pub(crate) const VALUES_MAX: usize = 200_000;
 /// Steps ahead at most.
 const HORIZON_MAX: usize = 1_000;
 /// Methods that learn too long for a request; they belong into a job.
-const TOO_SLOW: &[&str] = &["auto", "global", "price", "auto_arima"];
+const TOO_SLOW: &[&str] =
+    &["auto", "global", "mlp", "lstm", "gru", "cnn_gru", "tcn", "patch_transformer", "price", "auto_arima"];
 
 /// What is forecast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,351 @@
+//! What networks share that are learnt across all series of a panel.
+//!
+//! ```text
+//! rows of [`global`](crate::global): what is known at an origin of a step ahead ─→ dense layers ─→ the step
+//!                                                                              ↑
+//!                       the last `input` steps of the series ─→ a body (LSTM, …)
+//! ```
+//!
+//! A row is what the trees of [`global`](crate::global) see too: last values, windows, phases, the year before, sums of the
+//! series' groups, calendar, prices and promotions planned, static columns. A body beside them reads the steps themselves.
+//! Origins are drawn anew in each round, some steps ahead at each, so one network answers every step directly.
+//!
+//! | parameter | default | meaning | range |
+//! |---|---|---|---|
+//! | `season_length` | by frequency | steps of a season | 1 to 10000 |
+//! | `calendar` | `plain` | calendar features | none, plain, CN, US, GB, DE, JP, FR |
+//! | `horizon` | by frequency | the furthest step that is learnt | 1 to 1000 |
+//! | `input` | by season | steps that the body reads | 2 to 2000 |
+//! | `objective` | `auto` | what is minimised; auto: poisson for counts, else absolute | auto, squared, absolute, poisson |
+//! | `width` | 64 | numbers of a hidden layer | 4 to 1024 |
+//! | `layers` | 2 | layers of the body and of what follows | 1 to 16 |
+//! | `dropout` | 0.1 | the share that is left out while training | 0 to 0.9 |
+//! | `epochs` | 10 | rounds of training, at most | 1 to 10000 |
+//! | `patience` | 3 | rounds without gain on origins held out after which training ends; 0: never | 0 to 10000 |
+//! | `origins` | 8000 | origins of a round | 100 to 10000000 |
+//! | `batch` | 64 | origins of a step | 1 to 10000 |
+//! | `learning_rate` | 0.002 | length of the steps at their longest | 0.000001 to 0.1 |
+//! | `history` | by frequency | steps back from the end whose origins are learnt from; 0: all | 0 to 10000000 |
+//! | `by_series` | true | whether each series has a vector of its own | true, false |
+//! | `leading` | true | whether columns known only up to the origin are looked at for what runs ahead | true, false |
+//!
+//! Counts are learnt by the likelihood of a Poisson variable in units of the series' level and weighted by it, other values
+//! by absolute error in these units. A tenth of the history, in blocks of twice the horizon, is held out: training ends by
+//! it, and quantiles come from the errors there, by how large the forecast is and how far ahead.
+
+mod body;
+mod fitted;
+mod samples;
+
+use crate::global::leading::Leading;
+use crate::global::rows::{Members, Plan};
+use crate::global::{CODES, counts, regions_of, usual_history, usual_horizon};
+use crate::local::{SEASON_LENGTH, season_of};
+use crate::regression::CALENDAR;
+pub use fitted::FittedDeep;
+use samples::{Objective, Reading, Samples};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashMap;
+use tradewind_core::{
+    Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Params, Result,
+    Run,
+};
+use tradewind_nn::Weights;
+use tradewind_nn::burn::tensor::Device;
+use tradewind_nn::optimise::OptimiserParams;
+use tradewind_nn::train::{TrainParams, train};
+
+/// What all of them need.
+pub(crate) const NEEDS: Needs =
+    Needs { min_observations: 8, min_seasons: 0, positive: false, uses_covariates: true };
+
+const fn spec(
+    name: &'static str,
+    kind: ParamKind,
+    default: &'static str,
+    summary: &'static str,
+) -> ParamSpec {
+    ParamSpec { name, kind, default, summary }
+}
+
+/// The parameters of all of them.
+pub(crate) const PARAMS: &[ParamSpec] = &[
+    SEASON_LENGTH,
+    CALENDAR,
+    spec(
+        "horizon",
+        ParamKind::Integer { min: 1, max: 1000 },
+        "",
+        "the furthest step that is learnt; by the frequency when not given",
+    ),
+    spec(
+        "input",
+        ParamKind::Integer { min: 2, max: 2000 },
+        "",
+        "steps before an origin that are read; some seasons when not given",
+    ),
+    spec(
+        "objective",
+        ParamKind::Choice(&["auto", "squared", "absolute", "poisson"]),
+        "auto",
+        "what is minimised; auto: poisson for counts, else absolute",
+    ),
+    spec("width", ParamKind::Integer { min: 4, max: 1024 }, "64", "numbers of a hidden layer"),
+    spec(
+        "layers",
+        ParamKind::Integer { min: 1, max: 16 },
+        "2",
+        "layers of what reads the steps and of what follows",
+    ),
+    spec(
+        "dropout",
+        ParamKind::Number { min: 0.0, max: 0.9 },
+        "0.1",
+        "the share that is left out while training",
+    ),
+    spec("epochs", ParamKind::Integer { min: 1, max: 10_000 }, "10", "rounds of training, at most"),
+    spec(
+        "patience",
+        ParamKind::Integer { min: 0, max: 10_000 },
+        "3",
+        "rounds without gain on origins held out after which training ends; 0: never",
+    ),
+    spec("origins", ParamKind::Integer { min: 100, max: 10_000_000 }, "8000", "origins of a round"),
+    spec("batch", ParamKind::Integer { min: 1, max: 10_000 }, "64", "origins of a step"),
+    spec(
+        "learning_rate",
+        ParamKind::Number { min: 1e-6, max: 0.1 },
+        "0.002",
+        "length of the steps at their longest",
+    ),
+    spec(
+        "history",
+        ParamKind::Integer { min: 0, max: 10_000_000 },
+        "",
+        "steps back from the end whose origins are learnt from; 0: all; two years when not given",
+    ),
+    spec("by_series", ParamKind::Flag, "true", "whether each series has a vector of its own"),
+    spec(
+        "leading",
+        ParamKind::Flag,
+        "true",
+        "whether columns known only up to the origin (views, searches, competitors' prices) are looked at for what runs ahead",
+    ),
+];
+
+/// What reads the steps before an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Nothing: rows alone.
+    Mlp,
+    /// Long short-term memory.
+    Lstm,
+    /// Gated recurrent units.
+    Gru,
+    /// Filters, then gated recurrent units.
+    CnnGru,
+    /// Filters ever wider apart.
+    Tcn,
+    /// Attention among patches of steps.
+    PatchTransformer,
+}
+
+impl Kind {
+    fn entry(self) -> &'static ForecasterEntry {
+        match self {
+            Self::Mlp => &crate::mlp::ENTRY,
+            Self::Lstm => &crate::lstm::ENTRY,
+            Self::Gru => &crate::gru::ENTRY,
+            Self::CnnGru => &crate::cnn_gru::ENTRY,
+            Self::Tcn => &crate::tcn::ENTRY,
+            Self::PatchTransformer => &crate::patch_transformer::ENTRY,
+        }
+    }
+}
+
+/// Parameters; see the [module](self).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeepParams {
+    /// Steps of a season.
+    pub season_length: Option<usize>,
+    /// Calendar features.
+    pub calendar: String,
+    /// The furthest step that is learnt.
+    pub horizon: Option<usize>,
+    /// Steps that the body reads.
+    pub input: Option<usize>,
+    /// What is minimised.
+    pub objective: String,
+    /// Numbers of a hidden layer.
+    pub width: usize,
+    /// Layers of the body and of what follows.
+    pub layers: usize,
+    /// The share that is left out while training.
+    pub dropout: f64,
+    /// Rounds of training, at most.
+    pub epochs: usize,
+    /// Rounds without gain after which training ends; 0: never.
+    pub patience: usize,
+    /// Origins of a round.
+    pub origins: usize,
+    /// Origins of a step.
+    pub batch: usize,
+    /// Length of the steps at their longest.
+    pub learning_rate: f64,
+    /// Steps back from the end whose origins are learnt from.
+    pub history: Option<usize>,
+    /// Whether each series has a vector of its own.
+    pub by_series: bool,
+    /// Whether columns known only up to the origin are looked at for what runs ahead.
+    pub leading: bool,
+}
+
+impl Default for DeepParams {
+    fn default() -> Self {
+        Self {
+            season_length: None,
+            calendar: "plain".into(),
+            horizon: None,
+            input: None,
+            objective: "auto".into(),
+            width: 64,
+            layers: 2,
+            dropout: 0.1,
+            epochs: 10,
+            patience: 3,
+            origins: 8000,
+            batch: 64,
+            learning_rate: 2e-3,
+            history: None,
+            by_series: true,
+            leading: true,
+        }
+    }
+}
+
+/// A network to be trained on a panel.
+#[derive(Clone, Debug)]
+pub struct Deep {
+    /// What reads the steps before an origin.
+    pub kind: Kind,
+    /// Its parameters.
+    pub params: DeepParams,
+}
+
+/// Origins fewer than this teach no network: such panels are forecast by what [`crate::mean`] says.
+const ORIGINS_MIN: usize = 30;
+/// Steps of a patch where a season has not so many.
+const PATCH: usize = 8;
+
+/// The forecaster of a catalogue entry.
+pub(crate) fn build(kind: Kind, params: &Params) -> Result<Box<dyn Forecaster>> {
+    Ok(Box::new(Deep { kind, params: kind.entry().read(params)? }))
+}
+
+/// A fitted forecaster from what it saved.
+pub(crate) fn load(kind: Kind, state: Value) -> Result<Box<dyn FittedForecaster>> {
+    let fitted: FittedDeep = serde_json::from_value(state)
+        .map_err(|source| Error::Saved { what: kind.entry().name.to_owned(), source })?;
+    fitted.check(kind)?;
+    Ok(Box::new(fitted))
+}
+
+impl Deep {
+    /// The steps that the body reads, whole patches.
+    fn input(&self, season: usize) -> usize {
+        let asked = self.params.input.unwrap_or(match season {
+            ..=8 => 8 * season.max(7),
+            9..=30 => 3 * season,
+            _ => (2 * season).min(104),
+        });
+        match self.kind {
+            Kind::Mlp => 0,
+            Kind::PatchTransformer => asked.max(2).next_multiple_of(patch(season)),
+            _ => asked,
+        }
+    }
+
+    /// Learns from the panel.
+    ///
+    /// # Errors
+    /// Parameters that do not fit the values; cancellation; a loss that is no longer finite.
+    pub fn fit_panel(&self, run: &Run, panel: &Panel) -> Result<FittedDeep> {
+        let params = &self.params;
+        let season = panel.iter().next().map_or(1, |s| season_of(params.season_length, &s));
+        let horizon = params.horizon.unwrap_or_else(|| usual_horizon(panel.freq()));
+        let by_series = params.by_series && CODES.contains(&panel.len());
+        let mut plan = Plan::new(panel, season, horizon, regions_of(&params.calendar)?, by_series);
+        if params.leading {
+            plan = plan.with_leading(Leading::choose(run, panel, season, horizon)?);
+        }
+        let (nonnegative, counts) = counts(panel);
+        let objective = match params.objective.as_str() {
+            "poisson" if !nonnegative => {
+                return Err(Error::Invalid(
+                    "the objective poisson is for values that are never negative, and there are such; choose squared or absolute"
+                        .into(),
+                ));
+            }
+            "poisson" => Objective::Poisson,
+            "auto" if counts => Objective::Poisson,
+            "squared" => Objective::Squared,
+            _ => Objective::Absolute,
+        };
+        let mut fitted = FittedDeep::new(self, plan, panel, objective, self.input(season));
+        let members = Members::new(&fitted.plan, panel, None);
+        let calendar = fitted.calendar(&members, 0, 0);
+        let history = params.history.unwrap_or_else(|| usual_history(panel.freq(), season));
+        let places = samples::places(&fitted.plan, &members, panel, history);
+        if places.len() < ORIGINS_MIN || panel.iter().all(|s| s.y.iter().all(|v| *v == 0.0 || v.is_nan())) {
+            return Ok(fitted);
+        }
+        fitted.scaler = run.install(|| samples::scaler(&fitted.plan, &members, calendar.as_ref(), &places));
+        let reading = Reading {
+            plan: &fitted.plan,
+            members: &members,
+            calendar: calendar.as_ref(),
+            scaler: &fitted.scaler,
+            input: fitted.input,
+        };
+        let samples = Samples::new(reading, panel, objective, params.origins, run.seed, places);
+        if samples.is_empty() {
+            return Ok(fitted);
+        }
+        let device = Device::flex().autodiff();
+        let network = fitted.sizes(calendar.as_ref()).network(&device, run)?;
+        let training = TrainParams {
+            epochs: params.epochs,
+            batch: params.batch,
+            patience: params.patience,
+            optimiser: OptimiserParams {
+                rate: params.learning_rate,
+                decay: 0.01,
+                ..OptimiserParams::default()
+            },
+            ..TrainParams::default()
+        };
+        let trained = run.install(|| train(run, &samples, network, &training, None, &mut |_| Ok(true)))?;
+        let spread = run.install(|| samples.spread(&trained.network.plain()))?;
+        fitted.weights = Weights::of(&trained.network).to_safetensors(&HashMap::new())?;
+        fitted.spread = spread;
+        Ok(fitted)
+    }
+}
+
+/// Steps of a patch: a season, where it is neither too short nor too long.
+fn patch(season: usize) -> usize {
+    if (4..=16).contains(&season) { season } else { PATCH }
+}
+
+impl Forecaster for Deep {
+    fn name(&self) -> &str {
+        self.kind.entry().name
+    }
+
+    fn fit(&self, run: &Run, panel: &Panel) -> Result<Box<dyn FittedForecaster>> {
+        Ok(Box::new(self.fit_panel(run, panel)?))
+    }
+}

@@ -1,0 +1,82 @@
+//! The networks that are learnt across all series: what they learn, and what they say when they cannot.
+
+use super::global::{mean, promoted, shop};
+use tradewind_core::{Ahead, FittedForecaster, Forecast, Freq, Panel, Params, Run};
+
+const KINDS: [&str; 6] = ["mlp", "lstm", "gru", "cnn_gru", "tcn", "patch_transformer"];
+const DAYS: usize = 240;
+
+fn fit(kind: &str, params: &str, panel: &Panel) -> tradewind_core::Result<Box<dyn FittedForecaster>> {
+    let params: Params = serde_json::from_str(params).unwrap();
+    (tradewind_forecast::entry(kind)?.build)(&params)?.fit(&Run::new(1), panel)
+}
+
+/// The panel with its plans as what is known ahead.
+fn ahead(fitted: &dyn FittedForecaster, panel: &Panel, horizon: usize) -> Forecast {
+    let ask = Ahead { future: Some(panel.covariates()), ..Ahead::new(horizon, &[0.1, 0.9]) };
+    fitted.predict(&Run::new(1), &ask).unwrap()
+}
+
+#[test]
+fn weeks_and_promotions_are_learnt() {
+    let panel = shop(DAYS, 28);
+    for kind in KINDS {
+        let fitted =
+            fit(kind, r#"{"epochs": 5, "origins": 1000, "batch": 32, "width": 32}"#, &panel).unwrap();
+        let f = ahead(&*fitted, &panel, 28);
+        let (mut off, mut flat, mut inside, mut sum) = (0.0, 0.0, 0, [0.0; 4]);
+        for k in 0..40 {
+            let level: f64 = panel.series(k).y[DAYS - 28..].iter().sum::<f64>() / 28.0;
+            for step in 0..28 {
+                let (truth, told) = (mean(k, DAYS + step), f.mean(k)[step]);
+                assert!(told >= 0.0);
+                off += (told - truth).abs();
+                flat += (level - truth).abs();
+                let (low, high) = f.interval(k, step, 0.8).unwrap();
+                inside += usize::from((low..=high).contains(&truth));
+                let at = 2 * usize::from(promoted(k, DAYS + step));
+                sum[at] += told;
+                sum[at + 1] += truth;
+            }
+        }
+        // The mean of what comes, not what comes, so that chance is not counted as an error.
+        println!(
+            "{kind}: error {:.3} of the level's, intervals hold {:.3} of the means",
+            off / flat,
+            f64::from(inside as u32) / 1120.0
+        );
+        assert!(off < 0.55 * flat, "{kind}: {off} of {flat}");
+        assert!(inside > 900, "{kind}: {inside}");
+        let lift = |at: usize| sum[at] / sum[at + 1];
+        for at in [0, 2] {
+            assert!((0.75..1.25).contains(&lift(at)), "{kind}: {at} {}", lift(at));
+        }
+    }
+}
+
+#[test]
+fn what_is_too_short_is_answered_all_the_same() {
+    for kind in KINDS {
+        let few = Panel::from_series(Freq::DAILY, vec![("a".into(), 0, vec![3.0, 5.0, 4.0])]).unwrap();
+        let f = fit(kind, "{}", &few).unwrap().predict(&Run::new(1), &Ahead::new(5, &[])).unwrap();
+        assert!(f.mean(0).iter().all(|v| (3.0..=5.0).contains(v)), "{kind}: {:?}", f.mean(0));
+        let empty = Panel::from_series(Freq::DAILY, vec![("a".into(), 0, vec![])]).unwrap();
+        let f = fit(kind, "{}", &empty).unwrap().predict(&Run::new(1), &Ahead::new(5, &[])).unwrap();
+        assert_eq!(f.mean(0), [0.0; 5], "{kind}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let below = Panel::from_series(
+        Freq::DAILY,
+        vec![("a".into(), 0, (0..90).map(|t| f64::from(t % 7) - 3.0).collect())],
+    )
+    .unwrap();
+    let e = fit("gru", r#"{"objective": "poisson"}"#, &below).err().unwrap().to_string();
+    assert!(e.contains("poisson") && e.contains("absolute"), "{e}");
+    // Another kind's network is not taken.
+    let saved = fit("gru", r#"{"epochs": 1}"#, &shop(60, 0)).unwrap().save().unwrap();
+    let e = (tradewind_forecast::entry("lstm").unwrap().load)(saved).err().unwrap().to_string();
+    assert!(e.contains("lstm"), "{e}");
+}
