@@ -4,8 +4,9 @@
 # plan of deals and features known. Prints mean absolute error and the share within 10 % of the point forecast, the share
 # of likeliest price points that are right to half a cent, the coverage of 80 and 95 % intervals, and processor seconds.
 # With `validate` the cutoffs lie before the first of those, so that nothing behind them is seen.
-# Needs avocado.parquet and sales.parquet of the bayesm orange juice data in $DATA/avocado and $DATA/dominicks_oj, and an
-# interpreter with numpy and polars: DATA=… PYTHON=… docs/benchmarks/price.sh [validate] [TASK…]
+# Needs avocado.parquet and sales.parquet of the bayesm orange juice data in $DATA/avocado and $DATA/dominicks_oj (the
+# shared data when not said), and an interpreter with numpy and polars:
+#   PYTHON=… docs/benchmarks/price.sh [validate] [TASK…]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -13,7 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [ -n "${BENCH:-}" ] || nice cargo build --release --locked --quiet --workspace --example panel_bench
 export BENCH=${BENCH:-${CARGO_TARGET_DIR:-target}/release/examples/panel_bench} WORK=$work
-export PARAMS=${PARAMS:-"{}"}
+export PARAMS=${PARAMS:-"{}"} DATA=${DATA:-${SHARED:-../shared}/data}
 cat > "$work/price.py" <<'PY'
 import datetime as dt, json, os, resource, subprocess, sys
 import numpy as np, polars as pl
