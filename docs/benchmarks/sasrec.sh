@@ -14,7 +14,7 @@ cargo build --release --locked --quiet --workspace --example recommend_bench
 bench=${CARGO_TARGET_DIR:-target}/release/examples/recommend_bench
 "$PYTHON" "$SHARED/peers/recommend_splits.py" ml1m_llo "$OUT/ml1m" --data "$SHARED/data"
 
-SASREC='{"length":200,"epochs":60}'
+SASREC='{"length":200,"epochs":80}'
 QUOTED=${SASREC//\"/\\\"}
 while read -r model params; do
   echo "$model $params"

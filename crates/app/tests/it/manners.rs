@@ -93,12 +93,21 @@ fn every_model_of_the_catalogue_forecasts_from_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.csv"), super::series_csv(2, 120)).unwrap();
     let json: serde_json::Value = serde_json::from_str(&ok(dir.path(), &["models", "--json"])).unwrap();
-    let names: Vec<&str> = json.as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
-    let args =
-        ["forecast", "--input", "a.csv", "--horizon", "7", "--output", "f.csv", "--model", &names.join(",")];
-    ok(dir.path(), &args);
-    let out = std::fs::read_to_string(dir.path().join("f.csv")).unwrap();
-    assert_eq!(out.lines().count(), 1 + names.len() * 2 * 7);
+    let rounds =
+        |m: &serde_json::Value| m["params"].as_array().unwrap().iter().any(|p| p["name"] == "epochs");
+    let (networks, others): (Vec<_>, Vec<_>) = json.as_array().unwrap().iter().partition(|m| rounds(m));
+    assert!(networks.len() > 1 && others.len() > 1);
+    // Networks are only begun: what they learn is tested where they are.
+    for (models, params) in [(others, &[][..]), (networks, &["-p", "epochs=1", "-p", "origins=100"][..])] {
+        let names: Vec<&str> = models.iter().map(|m| m["name"].as_str().unwrap()).collect();
+        let names_in_a_row = names.join(",");
+        let mut args = vec!["forecast", "--input", "a.csv", "--horizon", "7", "--output", "f.csv", "--model"];
+        args.push(&names_in_a_row);
+        args.extend(params);
+        ok(dir.path(), &args);
+        let out = std::fs::read_to_string(dir.path().join("f.csv")).unwrap();
+        assert_eq!(out.lines().count(), 1 + names.len() * 2 * 7);
+    }
 }
 
 #[test]
