@@ -1,6 +1,6 @@
 //! Filters over the steps before an origin, then gated recurrent units over what the filters found.
 //!
-//! What networks share, and all parameters, stand in [`deep`](crate::deep).
+//! What networks share, and all parameters, stand in [`deep`].
 //!
 //! Source: Lai et al. (2018) on networks of filters and recurrent layers.
 

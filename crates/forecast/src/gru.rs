@@ -1,6 +1,6 @@
 //! Gated recurrent units over the steps before an origin, and dense layers over what is known of a step ahead.
 //!
-//! What networks share, and all parameters, stand in [`deep`](crate::deep).
+//! What networks share, and all parameters, stand in [`deep`].
 //!
 //! Source: Cho et al. (2014); Wen et al. (2017) for direct answers from a recurrent encoder.
 

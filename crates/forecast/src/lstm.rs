@@ -1,7 +1,7 @@
 //! Long short-term memory over the steps before an origin, and dense layers over what is known of a step ahead.
 //!
 //! An encoder as of sequence models whose every step ahead is told directly; what networks share, and all parameters, stand in
-//! [`deep`](crate::deep).
+//! [`deep`].
 //!
 //! Source: Hochreiter and Schmidhuber (1997); Wen et al. (2017) for direct answers from a recurrent encoder.
 

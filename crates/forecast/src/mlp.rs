@@ -1,6 +1,6 @@
 //! Dense layers over what is known of a step ahead, learnt across all series.
 //!
-//! The rows are those of [`global`](crate::global); what networks share, and all parameters, stand in [`deep`](crate::deep).
+//! The rows are those of [`global`](crate::global); what networks share, and all parameters, stand in [`deep`].
 //!
 //! Source: Rumelhart, Hinton and Williams (1986); residual layers of He et al. (2016); Cheng et al. (2016) for the straight
 //! line beside them.

@@ -1,6 +1,6 @@
 //! Self-attention among patches of the steps before an origin; a patch is a season where that is short.
 //!
-//! What networks share, and all parameters, stand in [`deep`](crate::deep).
+//! What networks share, and all parameters, stand in [`deep`].
 //!
 //! Source: Nie et al. (2023) on patches; Vaswani et al. (2017).
 

@@ -1,6 +1,6 @@
 //! Filters ever wider apart over the steps before an origin, so that few layers see all of them.
 //!
-//! What networks share, and all parameters, stand in [`deep`](crate::deep).
+//! What networks share, and all parameters, stand in [`deep`].
 //!
 //! Source: Bai, Kolter and Koltun (2018) on temporal convolution.
 
