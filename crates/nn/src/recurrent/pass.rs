@@ -18,6 +18,10 @@ use rayon::prelude::*;
 
 /// Rows of a batch that go together.
 const ROWS: usize = 32;
+/// Rows that are turned together.
+const TILE: usize = 16;
+/// Gates that are worked out together where nothing is kept, about.
+const TOGETHER: usize = 1 << 14;
 
 /// The sizes of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +105,11 @@ fn parts_mut(of: &mut [f32], each: usize, parts: usize) -> Vec<&mut [f32]> {
 fn turned(of: &[f32], columns: usize) -> Vec<f32> {
     let rows = of.len() / columns.max(1);
     let mut out = vec![0.0; of.len()];
-    for (r, row) in of.chunks_exact(columns.max(1)).enumerate() {
-        for (c, v) in row.iter().enumerate() {
-            out[c * rows + r] = *v;
+    // A few rows at a time, so that what is written next to each other fills whole lines of the cache.
+    for (tile, of) in of.chunks(TILE * columns.max(1)).enumerate() {
+        for c in 0..columns {
+            let to = &mut out[c * rows + tile * TILE..];
+            to.iter_mut().zip(of[c..].iter().step_by(columns)).take(TILE).for_each(|(t, v)| *t = *v);
         }
     }
     out
@@ -215,40 +221,56 @@ pub(super) fn answer<C: Cell>(
 ) -> Vec<f32> {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    let (by_input, by_hidden) = (turned(weights.input, input), turned(weights.hidden, hidden));
+    let by_hidden = turned(weights.hidden, hidden);
     let mut out = vec![0.0; batch * rows * hidden];
     out.par_chunks_mut(ROWS * rows * hidden).enumerate().for_each(|(part, out)| {
         let (first, n) = (part * ROWS, out.len() / (rows * hidden));
         let x = of_rows(x, (first, n), steps * input);
         let mut h = of_rows(states.h, (first, n), hidden).to_vec();
         let mut c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
-        let [mut gates, mut product] = [vec![0.0; n * wide], vec![0.0; n * wide]];
-        let (mut now, mut apart) = (vec![0.0; n * input], vec![0.0; if C::APART { hidden } else { 0 }]);
+        // The parts of the input of some steps are worked out together: one row at a time leaves the processor waiting.
+        let together = (TOGETHER / (n * wide)).clamp(1, steps);
+        let mut gates = vec![0.0; together * n * wide];
+        let (mut now, mut product) = (vec![0.0; together * n * input], vec![0.0; n * wide]);
+        let mut apart = vec![0.0; if C::APART { hidden } else { 0 }];
         let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
         let arch = pulp::Arch::new();
-        for k in 0..steps {
-            let t = if sizes.reverse { steps - 1 - k } else { k };
-            for (to, row) in now.chunks_exact_mut(input).zip(x.chunks_exact(steps * input)) {
-                to.copy_from_slice(&row[t * input..][..input]);
-            }
-            for (to, bias) in [(&mut gates, weights.bias_input), (&mut product, weights.bias_hidden)] {
-                to.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(bias));
-            }
-            add_product(arch, &mut gates, &now, &by_input, (input, wide));
-            add_product(arch, &mut product, &h, &by_hidden, (hidden, wide));
-            vectorised!({
-                for row in 0..n {
-                    if !alive(row, t) {
-                        continue;
-                    }
-                    let gates = &mut gates[row * wide..][..wide];
-                    let product = &product[row * wide..][..wide];
-                    let h = &mut h[row * hidden..][..hidden];
-                    let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
-                    C::forward(gates, product, h, c, &mut apart);
-                    out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
+        let step = |k: usize| if sizes.reverse { steps - 1 - k } else { k };
+        for from in (0..steps).step_by(together) {
+            let some = together.min(steps - from);
+            for (k, now) in now.chunks_exact_mut(n * input).take(some).enumerate() {
+                for (to, row) in now.chunks_exact_mut(input).zip(x.chunks_exact(steps * input)) {
+                    to.copy_from_slice(&row[step(from + k) * input..][..input]);
                 }
-            });
+            }
+            let gates = &mut gates[..some * n * wide];
+            gates.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_input));
+            matmul(
+                rows_mut(gates, some * n, wide),
+                Accum::Add,
+                self::rows(&now[..some * n * input], some * n, input),
+                self::rows(weights.input, wide, input).transpose(),
+                1.0,
+                Par::Seq,
+            );
+            for (k, gates) in gates.chunks_exact_mut(n * wide).enumerate() {
+                let t = step(from + k);
+                product.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_hidden));
+                add_product(arch, &mut product, &h, &by_hidden, (hidden, wide));
+                vectorised!({
+                    for row in 0..n {
+                        if !alive(row, t) {
+                            continue;
+                        }
+                        let gates = &mut gates[row * wide..][..wide];
+                        let product = &product[row * wide..][..wide];
+                        let h = &mut h[row * hidden..][..hidden];
+                        let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
+                        C::forward(gates, product, h, c, &mut apart);
+                        out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
+                    }
+                });
+            }
         }
         for (row, out) in out.chunks_exact_mut(rows * hidden).enumerate() {
             let after = out[steps * hidden..].chunks_exact_mut(hidden);
