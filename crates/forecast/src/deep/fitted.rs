@@ -3,12 +3,10 @@
 use super::body::Sizes;
 use super::samples::{self, Objective, Origin, Reading, Scaler};
 use super::{Deep, DeepParams, Kind};
-use crate::global::fitted::kept;
+use crate::global::fitted::{kept, push_all};
 use crate::global::rows::{Members, Plan};
 use crate::global::spread::Spread;
-use crate::local::FittedSeries;
-use crate::local::{check_ahead, never_negative};
-use crate::mean::FittedMean;
+use crate::local::check_ahead;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::calendar::CalendarTable;
@@ -164,30 +162,8 @@ impl FittedForecaster for FittedDeep {
         let mut out = Forecast::new(self.name(), self.plan.freq, h, ahead.quantiles);
         let members = Members::new(&self.plan, &self.panel, ahead.future);
         let said = if self.weights.is_empty() { None } else { Some(self.answers(run, &members, h)?) };
-        let levels = out.levels().to_vec();
-        for (i, s) in self.panel.iter().enumerate() {
-            let m = &members.all[i];
-            let nonnegative = never_negative(s.y);
-            let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
-            let usual = FittedMean::of(s.y).predict(h);
-            // What has never changed goes on, whatever others do.
-            let learnt = said.as_ref().filter(|_| m.history.varies()).map(|all| &all[i * h..(i + 1) * h]);
-            let level = m.history.level(m.history.len(), self.plan.recent()).abs();
-            let (mut means, mut quantiles) = (Vec::with_capacity(h), Vec::with_capacity(h * levels.len()));
-            for k in 0..h {
-                let f = learnt.map(|v| v[k]).filter(|v| v.is_finite());
-                let mean = bound(f.unwrap_or(usual.mean[k]));
-                means.push(mean);
-                quantiles.extend(levels.iter().map(|p| {
-                    let q = match f {
-                        Some(_) if !self.spread.is_empty() => self.spread.quantile(k + 1, mean, level, *p),
-                        _ => mean + crate::normal::quantile(*p) * usual.sd[k],
-                    };
-                    bound(q).clamp(f64::MIN, f64::MAX)
-                }));
-            }
-            out.push(s.id, s.ds(s.y.len()), &means, &quantiles)?;
-        }
+        let learnt = |i: usize| said.as_ref().map(|all| &all[i * h..(i + 1) * h]);
+        push_all(&mut out, &self.plan, &self.panel, &members, &self.spread, learnt)?;
         Ok(out)
     }
 

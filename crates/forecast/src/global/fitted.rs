@@ -240,6 +240,43 @@ impl FittedGlobal {
     }
 }
 
+/// Puts all series into a forecast: what was learnt of each, the intervals of its errors, and the mean of the past where
+/// nothing was learnt.
+pub(crate) fn push_all<'a>(
+    out: &mut Forecast,
+    plan: &Plan,
+    panel: &Panel,
+    members: &Members,
+    spread: &Spread,
+    learnt: impl Fn(usize) -> Option<&'a [f64]>,
+) -> Result<()> {
+    let (h, levels) = (out.horizon(), out.levels().to_vec());
+    for (i, s) in panel.iter().enumerate() {
+        let m = &members.all[i];
+        let nonnegative = never_negative(s.y);
+        let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
+        let usual = FittedMean::of(s.y).predict(h);
+        // What has never changed goes on, whatever others do.
+        let learnt = learnt(i).filter(|_| m.history.varies());
+        let level = m.history.level(m.history.len(), plan.recent()).abs();
+        let (mut means, mut quantiles) = (Vec::with_capacity(h), Vec::with_capacity(h * levels.len()));
+        for k in 0..h {
+            let f = learnt.map(|v| v[k]).filter(|v| v.is_finite());
+            let mean = bound(f.unwrap_or(usual.mean[k]));
+            means.push(mean);
+            quantiles.extend(levels.iter().map(|p| {
+                let q = match f {
+                    Some(_) if !spread.is_empty() => spread.quantile(k + 1, mean, level, *p),
+                    _ => mean + crate::normal::quantile(*p) * usual.sd[k],
+                };
+                bound(q).clamp(f64::MIN, f64::MAX)
+            }));
+        }
+        out.push(s.id, s.ds(s.y.len()), &means, &quantiles)?;
+    }
+    Ok(())
+}
+
 impl FittedForecaster for FittedGlobal {
     fn name(&self) -> &str {
         ENTRY.name
@@ -254,32 +291,8 @@ impl FittedForecaster for FittedGlobal {
             Some(model) => Some(self.answers(run, model.model.as_ref(), &members, h)?),
             None => None,
         };
-        let levels = out.levels().to_vec();
-        for i in 0..self.panel.len() {
-            let s = self.panel.series(i);
-            let m = &members.all[i];
-            let nonnegative = never_negative(s.y);
-            let bound = |v: f64| if nonnegative { v.max(0.0) } else { v };
-            let usual = FittedMean::of(s.y).predict(h);
-            // What has never changed goes on, whatever others do.
-            let learnt = said.as_ref().filter(|_| m.history.varies()).map(|all| &all[i]);
-            let level = m.history.level(m.history.len(), self.plan.recent()).abs();
-            let mut means = Vec::with_capacity(h);
-            let mut quantiles = Vec::with_capacity(h * levels.len());
-            for k in 0..h {
-                let f = learnt.map(|v| v[k]).filter(|v| v.is_finite());
-                let mean = bound(f.unwrap_or(usual.mean[k]));
-                means.push(mean);
-                for p in &levels {
-                    let q = match f {
-                        Some(_) => self.spread.quantile(k + 1, mean, level, *p),
-                        None => mean + crate::normal::quantile(*p) * usual.sd[k],
-                    };
-                    quantiles.push(bound(q).clamp(f64::MIN, f64::MAX));
-                }
-            }
-            out.push(s.id, s.ds(s.y.len()), &means, &quantiles)?;
-        }
+        let learnt = |i: usize| said.as_ref().map(|all| &all[i][..]);
+        push_all(&mut out, &self.plan, &self.panel, &members, &self.spread, learnt)?;
         Ok(out)
     }
 
