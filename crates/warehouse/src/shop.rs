@@ -276,15 +276,27 @@ impl Shop {
         self.inner.root.join(WAREHOUSE)
     }
 
-    /// The right to write imports, until the file is dropped.
-    pub(crate) fn lock_imports(&self) -> Result<File> {
+    /// The right to write imports.
+    pub(crate) fn lock_imports(&self) -> Result<ImportLock> {
         let path = self.warehouse().join(".import.lock");
         let file = lock_file(&path)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(ImportLock(file)),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(self.inner.root.clone())),
             Err(TryLockError::Error(e)) => Err(Error::file(&path, "lock")(e)),
         }
+    }
+}
+
+/// The right to write imports, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ImportLock(File);
+
+impl Drop for ImportLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that another thread has just forked holds the file until it runs its
+        // program.
+        let _ = self.0.unlock();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::shop::{Shop, store_url, table_named};
+use crate::shop::{ImportLock, Shop, store_url, table_named};
 use crate::state::{ImportRecord, NewImport, Part};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
@@ -83,7 +83,7 @@ pub struct Import {
     /// `None` once the thread was asked to end.
     queue: Option<SyncSender<Rows>>,
     writer: Option<JoinHandle<Result<Vec<Part>>>>,
-    _lock: File,
+    _lock: ImportLock,
 }
 
 struct Rows {

@@ -71,7 +71,7 @@ pub(crate) struct Shared {
     pub(crate) appended: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     closed: AtomicBool,
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<FolderLock>>,
     #[cfg(test)]
     pub(crate) faults: Arc<super::writer::Faults>,
 }
@@ -435,8 +435,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(EventLogError::Closed))
 }
 
-/// Holds the folder for this process, until the file is closed.
-pub(crate) fn lock(folder: &Path) -> Result<File> {
+/// The right to have the log open, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that another thread has just forked holds the file until it runs its
+        // program.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Holds the folder for this process.
+pub(crate) fn lock(folder: &Path) -> Result<FolderLock> {
     let path = folder.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -445,7 +457,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File> {
         .open(&path)
         .map_err(|e| EventLogError::file(&path, "open", e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(EventLogError::InUse { path }),
         Err(std::fs::TryLockError::Error(e)) => Err(EventLogError::file(&path, "lock", e)),
     }
@@ -710,4 +722,20 @@ fn fill(window: &mut Window, segments: &[Arc<Segment>], settings: &EventLogSetti
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_although_a_forked_child_still_holds_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let childs = held.0.try_clone().unwrap();
+        assert!(matches!(lock(folder.path()), Err(EventLogError::InUse { .. })));
+        drop(held);
+        lock(folder.path()).unwrap();
+        drop(childs);
+    }
 }
