@@ -6,6 +6,7 @@
 
 mod activation;
 mod checkpoint;
+pub mod click;
 pub mod convolution;
 pub mod dense;
 mod init;

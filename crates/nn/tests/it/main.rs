@@ -1,6 +1,7 @@
 //! Training as those who use the crate see it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod click;
 mod losses;
 mod recurrent;
 mod train;
