@@ -4,6 +4,7 @@
 
 mod battery;
 mod beyond;
+mod click_rate;
 mod evaluation;
 mod interactions;
 mod policies;
