@@ -43,6 +43,7 @@ user_knn {}
 transitions {"backward":0.3}
 hybrid {"models":"item_knn,user_knn,ials,rp3beta"}
 hybrid {"models":"item_knn,user_knn,ials,transitions {\"backward\":0.3}"}
+hybrid {"models":"item_knn,user_knn,ials,transitions {\"backward\":0.3},sasrec {\"length\":50,\"epochs\":40}"}
 ranker {"models":"item_knn,user_knn,ials,transitions {\"backward\":0.3}"}
 M
     ;;
