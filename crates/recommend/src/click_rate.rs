@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What a pair of words has earned (this visitor, this ad) is what vectors learn slowly and by heart, so it is counted: the
-//! log-odds of its clicks, drawn to the whole's by [`PRIOR`] showings, and the logarithm of its showings. For the rows that are
+//! log-odds of its clicks, drawn to the whole's by four showings, and the logarithm of its showings. For the rows that are
 //! learnt from they are counted on the other nine tenths of the rows, as a row must not be told its own answer
 //! (Micci-Barreca, *A preprocessing scheme for high-cardinality categorical attributes*, SIGKDD Explorations 2001; out of fold
 //! as of Wolpert's stacking, 1992). Pairs are taken by how much log loss they
