@@ -273,9 +273,16 @@ impl FittedClickRate {
     /// The chance of a click for each row.
     ///
     /// # Errors
-    /// Columns that are missing or hold something else than those learnt from; cancellation.
+    /// Columns that are missing or hold something else than those learnt from; saved parts that do not fit; cancellation.
     pub fn predict(&self, run: &Run, shown: &Frame) -> Result<Vec<f64>> {
         let (codes, words) = (self.codes(shown)?, self.words());
+        let whole = |e: &Earned| {
+            let n = e.keys.len();
+            e.clicks.len() == n && e.showings.len() == n && e.fields.iter().all(|f| *f < words.len())
+        };
+        if !self.earned.iter().all(whole) || self.networks.is_empty() {
+            return Err(Error::Invalid("the saved click rates have parts that do not fit together".into()));
+        }
         let told: Vec<Vec<[f64; 2]>> = self
             .earned
             .iter()

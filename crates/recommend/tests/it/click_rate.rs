@@ -97,6 +97,10 @@ fn saving_threads_and_seeds_change_nothing_and_company_little() {
     let told = one.predict(&run, &frame).unwrap();
     let read: FittedClickRate = serde_json::from_str(&serde_json::to_string(&one).unwrap()).unwrap();
     assert_eq!(read.predict(&run, &frame).unwrap(), told);
+    let mut torn = serde_json::to_value(&one).unwrap();
+    torn["earned"][0]["clicks"] = serde_json::json!([]);
+    let torn: FittedClickRate = serde_json::from_value(torn).unwrap();
+    assert!(torn.predict(&run, &frame).unwrap_err().to_string().contains("do not fit together"));
     let alone = one.predict(&run, &frame.select_rows(&[17]).unwrap()).unwrap();
     assert!((alone[0] - told[17]).abs() < 1e-6);
 }
