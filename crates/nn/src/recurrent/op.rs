@@ -4,6 +4,7 @@
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
 use super::pass::{self, Outer, Passed, Seen, Sizes, States, Weights};
+use super::product::Rows;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -150,6 +151,18 @@ fn rows_of_answer(plan: &Plan, steps: usize) -> usize {
     steps + if plan.states { 1 + usize::from(plan.kind.has_cell()) } else { 0 }
 }
 
+/// `[batch, steps, input]` whose steps follow each other; rows may lie apart, as those of an answer with its states do.
+fn rows_of_steps(x: FlexTensor) -> FlexTensor {
+    let fits = match x.layout().strides() {
+        [rows, steps, 1] => {
+            let (across, input) = (x.shape()[1] * x.shape()[2], x.shape()[2]);
+            *steps == input as isize && *rows >= across as isize
+        }
+        _ => false,
+    };
+    if fits { x } else { x.to_contiguous() }
+}
+
 impl RecurrentOps for Flex {
     fn recurrent(
         x: FlexTensor,
@@ -162,8 +175,14 @@ impl RecurrentOps for Flex {
         plan: Plan,
     ) -> FlexTensor {
         let sizes = sizes(&x, &h, &plan);
-        let [x, input, hidden, bias_input, bias_hidden, h, c] =
-            [x, input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let [input, hidden, bias_input, bias_hidden, h, c] =
+            [input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let x = rows_of_steps(x);
+        let from = x.layout().start_offset();
+        let steps = Rows {
+            values: x.storage::<f32>().get(from..).unwrap_or_default(),
+            apart: usize::try_from(x.layout().strides()[0]).unwrap_or_default(),
+        };
         let weights = Weights {
             input: values(&input),
             hidden: values(&hidden),
@@ -173,9 +192,9 @@ impl RecurrentOps for Flex {
         let states = States { h: values(&h), c: values(&c) };
         let (rows, lengths) = (rows_of_answer(&plan, sizes.steps), plan.lengths.as_deref());
         let answer = match plan.kind {
-            Kind::Elman => pass::answer::<ElmanCell>(sizes, rows, values(&x), weights, states, lengths),
-            Kind::Gru => pass::answer::<GruCell>(sizes, rows, values(&x), weights, states, lengths),
-            Kind::Lstm => pass::answer::<LstmCell>(sizes, rows, values(&x), weights, states, lengths),
+            Kind::Elman => pass::answer::<ElmanCell>(sizes, rows, steps, weights, states, lengths),
+            Kind::Gru => pass::answer::<GruCell>(sizes, rows, steps, weights, states, lengths),
+            Kind::Lstm => pass::answer::<LstmCell>(sizes, rows, steps, weights, states, lengths),
         };
         tensor(answer, &[sizes.batch, rows, sizes.hidden])
     }

@@ -10,7 +10,7 @@
 //! threads as there are; sums over parts are taken in their order, so the number of threads changes no bit.
 
 use super::cell::Cell;
-use super::product::add_product;
+use super::product::{Panels, Rows, add_product};
 use crate::vector::vectorised;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -18,10 +18,6 @@ use rayon::prelude::*;
 
 /// Rows of a batch that go together.
 const ROWS: usize = 32;
-/// Rows that are turned together.
-const TILE: usize = 16;
-/// Gates that are worked out together where nothing is kept, about.
-const TOGETHER: usize = 1 << 14;
 
 /// The sizes of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,20 +97,6 @@ fn parts_mut(of: &mut [f32], each: usize, parts: usize) -> Vec<&mut [f32]> {
     if each == 0 { (0..parts).map(|_| &mut [][..]).collect() } else { of.chunks_mut(ROWS * each).collect() }
 }
 
-/// `of` with its rows as columns; it has `columns` columns.
-fn turned(of: &[f32], columns: usize) -> Vec<f32> {
-    let rows = of.len() / columns.max(1);
-    let mut out = vec![0.0; of.len()];
-    // A few rows at a time, so that what is written next to each other fills whole lines of the cache.
-    for (tile, of) in of.chunks(TILE * columns.max(1)).enumerate() {
-        for c in 0..columns {
-            let to = &mut out[c * rows + tile * TILE..];
-            to.iter_mut().zip(of[c..].iter().step_by(columns)).take(TILE).for_each(|(t, v)| *t = *v);
-        }
-    }
-    out
-}
-
 /// What a part of a forward pass writes.
 struct PartMut<'a> {
     y: &'a mut [f32],
@@ -135,7 +117,7 @@ pub(super) fn forward<C: Cell>(
 ) -> Passed {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    let by_hidden = turned(weights.hidden, hidden);
+    let by_hidden = Panels::of_transposed(weights.hidden, hidden);
     let only = |wanted: bool, each: usize| if wanted { each } else { 0 };
     let (cell, of_cells, of_apart) =
         (only(C::CELL, hidden), only(C::CELL, steps * hidden), only(C::APART, steps * hidden));
@@ -185,7 +167,7 @@ pub(super) fn forward<C: Cell>(
             for row in product.chunks_exact_mut(wide) {
                 row.copy_from_slice(weights.bias_hidden);
             }
-            add_product(arch, &mut product, to.h, &by_hidden, (hidden, wide));
+            add_product(arch, (&mut product, wide), Rows { values: to.h, apart: hidden }, n, &by_hidden);
             vectorised!({
                 for row in 0..n {
                     if !alive(row, t) {
@@ -210,67 +192,49 @@ pub(super) fn forward<C: Cell>(
 }
 
 /// The answer alone, where no way back follows: `[batch, rows, hidden]` with `rows` at least as many as steps, the last
-/// states after the steps where there is room for them. Nothing as long as the steps is written but the answer.
+/// states after the steps where there is room for them. Rows of `x` may lie apart. Nothing as long as the steps is written
+/// but the answer.
 pub(super) fn answer<C: Cell>(
     sizes: Sizes,
     rows: usize,
-    x: &[f32],
+    x: Rows<'_>,
     weights: Weights<'_>,
     states: States<'_>,
     lengths: Option<&[usize]>,
 ) -> Vec<f32> {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    let by_hidden = turned(weights.hidden, hidden);
+    let by_hidden = Panels::of_transposed(weights.hidden, hidden);
+    let by_input = Panels::of_transposed(weights.input, input);
     let mut out = vec![0.0; batch * rows * hidden];
     out.par_chunks_mut(ROWS * rows * hidden).enumerate().for_each(|(part, out)| {
         let (first, n) = (part * ROWS, out.len() / (rows * hidden));
-        let x = of_rows(x, (first, n), steps * input);
         let mut h = of_rows(states.h, (first, n), hidden).to_vec();
         let mut c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
-        // The parts of the input of some steps are worked out together: one row at a time leaves the processor waiting.
-        let together = (TOGETHER / (n * wide)).clamp(1, steps);
-        let mut gates = vec![0.0; together * n * wide];
-        let (mut now, mut product) = (vec![0.0; together * n * input], vec![0.0; n * wide]);
+        let (mut gates, mut product) = (vec![0.0; n * wide], vec![0.0; n * wide]);
         let mut apart = vec![0.0; if C::APART { hidden } else { 0 }];
         let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
         let arch = pulp::Arch::new();
-        let step = |k: usize| if sizes.reverse { steps - 1 - k } else { k };
-        for from in (0..steps).step_by(together) {
-            let some = together.min(steps - from);
-            for (k, now) in now.chunks_exact_mut(n * input).take(some).enumerate() {
-                for (to, row) in now.chunks_exact_mut(input).zip(x.chunks_exact(steps * input)) {
-                    to.copy_from_slice(&row[step(from + k) * input..][..input]);
-                }
-            }
-            let gates = &mut gates[..some * n * wide];
+        for k in 0..steps {
+            let t = if sizes.reverse { steps - 1 - k } else { k };
             gates.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_input));
-            matmul(
-                rows_mut(gates, some * n, wide),
-                Accum::Add,
-                self::rows(&now[..some * n * input], some * n, input),
-                self::rows(weights.input, wide, input).transpose(),
-                1.0,
-                Par::Seq,
-            );
-            for (k, gates) in gates.chunks_exact_mut(n * wide).enumerate() {
-                let t = step(from + k);
-                product.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_hidden));
-                add_product(arch, &mut product, &h, &by_hidden, (hidden, wide));
-                vectorised!({
-                    for row in 0..n {
-                        if !alive(row, t) {
-                            continue;
-                        }
-                        let gates = &mut gates[row * wide..][..wide];
-                        let product = &product[row * wide..][..wide];
-                        let h = &mut h[row * hidden..][..hidden];
-                        let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
-                        C::forward(gates, product, h, c, &mut apart);
-                        out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
+            let now = Rows { values: &x.values[first * x.apart + t * input..], apart: x.apart };
+            add_product(arch, (&mut gates, wide), now, n, &by_input);
+            product.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_hidden));
+            add_product(arch, (&mut product, wide), Rows { values: &h, apart: hidden }, n, &by_hidden);
+            vectorised!({
+                for row in 0..n {
+                    if !alive(row, t) {
+                        continue;
                     }
-                });
-            }
+                    let gates = &mut gates[row * wide..][..wide];
+                    let product = &product[row * wide..][..wide];
+                    let h = &mut h[row * hidden..][..hidden];
+                    let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
+                    C::forward(gates, product, h, c, &mut apart);
+                    out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
+                }
+            });
         }
         for (row, out) in out.chunks_exact_mut(rows * hidden).enumerate() {
             let after = out[steps * hidden..].chunks_exact_mut(hidden);
@@ -311,6 +275,7 @@ pub(super) fn backward<C: Cell>(
 ) -> Gradients {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
+    let of_hidden = Panels::of(weights.hidden, hidden);
     let mut done: Vec<Gradients> = Vec::new();
     parts(batch)
         .map(|part| {
@@ -387,7 +352,7 @@ pub(super) fn backward<C: Cell>(
                         }
                     }
                 });
-                add_product(arch, &mut dh, &here, weights.hidden, (wide, hidden));
+                add_product(arch, (&mut dh, hidden), Rows { values: &here, apart: wide }, n, &of_hidden);
             }
             let product = if C::APART { &products } else { &gates };
             let mut out = Gradients {

@@ -1,26 +1,74 @@
-//! The product that each step takes with the hidden state: a few rows with a matrix that stays in the cache.
+//! The products that each step takes with the hidden state and the input: a few rows with a matrix that stays in the cache.
 //!
 //! Products for matrices of any size first copy both sides into an order of their own, which here would cost as much as
-//! the product. Each sum is taken over `k` in its order, so a row's answer does not depend on the rows beside it.
+//! the product: the weights are put in order once for all steps instead. Each sum is taken over `k` in its order, so a
+//! row's answer does not depend on the rows beside it.
+//!
+//! ```text
+//! b [k, m] ─→ panels of 32 columns, each [k, 32] in one piece: it stays nearest to the processor while rows pass by
+//! ```
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rows that are summed up at once: with two vectors of columns they leave registers for what comes in.
-const ROWS: usize = 4;
+/// Columns of a panel.
+const PANEL: usize = 32;
 
-/// `out += a · b`, all row by row: `a` is `[rows, k]`, `b` `[k, m]`, `out` `[rows, m]`.
-pub(super) fn add_product(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], (k, m): (usize, usize)) {
-    if k > 0 && m > 0 {
-        arch.dispatch(AddProduct { out, a, b, k, m });
+/// A matrix `[k, m]` in panels; the last one is filled up with zeros.
+#[derive(Clone, Debug)]
+pub(super) struct Panels {
+    k: usize,
+    m: usize,
+    values: Vec<f32>,
+}
+
+impl Panels {
+    /// Of `[k, m]`, row by row.
+    pub(super) fn of(b: &[f32], m: usize) -> Self {
+        let k = b.len() / m.max(1);
+        let mut values = vec![0.0; k * m.next_multiple_of(PANEL)];
+        for (panel, to) in values.chunks_exact_mut((k * PANEL).max(1)).enumerate() {
+            let columns = panel * PANEL..m.min((panel + 1) * PANEL);
+            for (to, row) in to.chunks_exact_mut(PANEL).zip(b.chunks_exact(m)) {
+                to[..columns.len()].copy_from_slice(&row[columns.clone()]);
+            }
+        }
+        Self { k, m, values }
+    }
+
+    /// Of the transpose of `[m, k]`, row by row.
+    pub(super) fn of_transposed(b: &[f32], k: usize) -> Self {
+        let m = b.len() / k.max(1);
+        let mut values = vec![0.0; k * m.next_multiple_of(PANEL)];
+        let panels = values.chunks_exact_mut((k * PANEL).max(1));
+        for (to, rows) in panels.zip(b.chunks(PANEL * k.max(1))) {
+            for (column, row) in rows.chunks_exact(k).enumerate() {
+                to[column..].iter_mut().step_by(PANEL).zip(row).for_each(|(t, v)| *t = *v);
+            }
+        }
+        Self { k, m, values }
+    }
+}
+
+/// `n` rows of values, so many apart.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) apart: usize,
+}
+
+/// `out += a · b` for `n` rows; those of `out` are `apart` values from each other.
+pub(super) fn add_product(arch: Arch, (out, apart): (&mut [f32], usize), a: Rows<'_>, n: usize, b: &Panels) {
+    if n > 0 && b.k > 0 && b.m > 0 {
+        arch.dispatch(AddProduct { out, apart, a, n, b });
     }
 }
 
 struct AddProduct<'a> {
     out: &'a mut [f32],
-    a: &'a [f32],
-    b: &'a [f32],
-    k: usize,
-    m: usize,
+    apart: usize,
+    a: Rows<'a>,
+    n: usize,
+    b: &'a Panels,
 }
 
 impl WithSimd for AddProduct<'_> {
@@ -28,81 +76,138 @@ impl WithSimd for AddProduct<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { out, a, b, k, m } = self;
-        let mut out = out.chunks_exact_mut(ROWS * m);
-        let mut a = a.chunks_exact(ROWS * k);
-        for (out, a) in out.by_ref().zip(a.by_ref()) {
-            rows::<S, ROWS>(simd, out, a, b, (k, m));
-        }
-        for (out, a) in out.into_remainder().chunks_exact_mut(m).zip(a.remainder().chunks_exact(k)) {
-            rows::<S, 1>(simd, out, a, b, (k, m));
+        // Sums of all rows and columns of a block stay in registers, beside what comes in.
+        match S::F32_LANES {
+            16 => self.blocks::<S, 8, 2, 4>(simd),
+            8 => self.blocks::<S, 4, 2, 2>(simd),
+            4 => self.blocks::<S, 4, 2, 1>(simd),
+            _ => self.blocks::<S, 1, 8, 1>(simd),
         }
     }
 }
 
-/// `R` rows.
-#[inline(always)]
-fn rows<S: Simd, const R: usize>(simd: S, out: &mut [f32], a: &[f32], b: &[f32], (k, m): (usize, usize)) {
-    let lanes = S::F32_LANES;
-    let mut at = 0;
-    if R == 1 {
-        // One row has registers left for more columns, and needs them to keep the processor at work.
-        while at + 8 * lanes <= m {
-            columns::<S, R, 8>(simd, out, a, b, (k, m), at);
-            at += 8 * lanes;
+impl AddProduct<'_> {
+    /// Blocks of `R` rows and `V` vectors; of a row alone, all vectors of `P` panels.
+    #[inline(always)]
+    fn blocks<S: Simd, const R: usize, const V: usize, const P: usize>(self, simd: S) {
+        let Self { out, apart, a, n, b } = self;
+        let Panels { k, m, ref values } = *b;
+        let panels = values.chunks_exact(k * PANEL).enumerate();
+        let whole = m / PANEL;
+        let blocked = if n == 1 { 0 } else { n - n % R };
+        let mut last = [[0.0; PANEL]; R];
+        for (p, panel) in panels.clone() {
+            if blocked == 0 {
+                break;
+            }
+            let columns = p * PANEL..m.min((p + 1) * PANEL);
+            for first in (0..blocked).step_by(R) {
+                let rows: [&[f32]; R] = std::array::from_fn(|r| &a.values[(first + r) * a.apart..][..k]);
+                if p < whole {
+                    block::<S, R, V>(simd, &mut out[first * apart + columns.start..], apart, rows, panel);
+                    continue;
+                }
+                for (r, last) in last.iter_mut().enumerate() {
+                    let row = &out[(first + r) * apart..][columns.clone()];
+                    last[..row.len()].copy_from_slice(row);
+                }
+                block::<S, R, V>(simd, last.as_flattened_mut(), PANEL, rows, panel);
+                for (r, last) in last.iter().enumerate() {
+                    out[(first + r) * apart..][columns.clone()].copy_from_slice(&last[..columns.len()]);
+                }
+            }
+        }
+        for row in blocked..n {
+            let (out, a) = (&mut out[row * apart..][..m], &a.values[row * a.apart..][..k]);
+            let (together, alone) = (whole - whole % P, k * PANEL);
+            for p in (0..together).step_by(P) {
+                single::<S, P>(
+                    simd,
+                    &mut out[p * PANEL..][..P * PANEL],
+                    a,
+                    &values[p * alone..][..P * alone],
+                );
+            }
+            for p in together..whole {
+                single::<S, 1>(simd, &mut out[p * PANEL..][..PANEL], a, &values[p * alone..][..alone]);
+            }
+            if whole * PANEL < m {
+                let mut last = [0.0; PANEL];
+                let out = &mut out[whole * PANEL..];
+                last[..out.len()].copy_from_slice(out);
+                single::<S, 1>(simd, &mut last, a, &values[whole * alone..]);
+                out.copy_from_slice(&last[..out.len()]);
+            }
         }
     }
-    while at + 2 * lanes <= m {
-        columns::<S, R, 2>(simd, out, a, b, (k, m), at);
-        at += 2 * lanes;
-    }
-    while at < m {
-        let end = m.min(at + lanes);
-        let mut sum: [S::f32s; R] =
-            std::array::from_fn(|r| simd.partial_load_f32s(&out[r * m + at..r * m + end]));
-        for (p, b) in b.chunks_exact(m).enumerate() {
-            let b = simd.partial_load_f32s(&b[at..end]);
-            for (r, sum) in sum.iter_mut().enumerate() {
-                *sum = simd.mul_add_e_f32s(simd.splat_f32s(a[r * k + p]), b, *sum);
+}
+
+/// `R` rows of one panel, `V` vectors at a time.
+#[inline(always)]
+fn block<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    out: &mut [f32],
+    apart: usize,
+    a: [&[f32]; R],
+    panel: &[f32],
+) {
+    let wide = V * S::F32_LANES;
+    // All as long as the panel, told so that no step asks again.
+    let k = panel.len() / PANEL;
+    let a = a.map(|a| &a[..k]);
+    for at in (0..PANEL).step_by(wide) {
+        let mut sum: [[S::f32s; V]; R] = std::array::from_fn(|r| {
+            let row = S::as_simd_f32s(&out[r * apart + at..][..wide]).0;
+            std::array::from_fn(|v| row[v])
+        });
+        for p in 0..k {
+            let b = S::as_simd_f32s(&panel[p * PANEL + at..][..wide]).0;
+            let b: [S::f32s; V] = std::array::from_fn(|v| b[v]);
+            for (a, sum) in a.iter().zip(&mut sum) {
+                let w = simd.splat_f32s(a[p]);
+                for (b, sum) in b.iter().zip(sum) {
+                    *sum = simd.mul_add_e_f32s(w, *b, *sum);
+                }
             }
         }
         for (r, sum) in sum.iter().enumerate() {
-            simd.partial_store_f32s(&mut out[r * m + at..r * m + end], *sum);
+            let row = &mut out[r * apart + at..][..wide];
+            S::as_mut_simd_f32s(row).0.copy_from_slice(sum);
         }
-        at = end;
     }
 }
 
-/// `V` vectors of columns, from the column `at` on.
+/// One row of `P` panels.
 #[inline(always)]
-fn columns<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    out: &mut [f32],
-    a: &[f32],
-    b: &[f32],
-    (k, m): (usize, usize),
-    at: usize,
-) {
-    let wide = V * S::F32_LANES;
-    let of_row = |row: &[f32], v: usize| S::as_simd_f32s(row).0[v];
-    let mut sum: [[S::f32s; V]; R] = std::array::from_fn(|r| {
-        let row = &out[r * m + at..][..wide];
-        std::array::from_fn(|v| of_row(row, v))
+fn single<S: Simd, const P: usize>(simd: S, out: &mut [f32], a: &[f32], panels: &[f32]) {
+    match S::F32_LANES {
+        16 => vectors::<S, P, 2>(simd, out, a, panels),
+        8 => vectors::<S, P, 4>(simd, out, a, panels),
+        4 => vectors::<S, P, 8>(simd, out, a, panels),
+        _ => vectors::<S, P, PANEL>(simd, out, a, panels),
+    }
+}
+
+/// One row of `P` panels of `V` vectors each.
+#[inline(always)]
+fn vectors<S: Simd, const P: usize, const V: usize>(simd: S, out: &mut [f32], a: &[f32], panels: &[f32]) {
+    let each = a.len() * PANEL;
+    let panels: [&[f32]; P] = std::array::from_fn(|p| &panels[p * each..][..each]);
+    let mut sum: [[S::f32s; V]; P] = std::array::from_fn(|p| {
+        let row = S::as_simd_f32s(&out[p * PANEL..][..PANEL]).0;
+        std::array::from_fn(|v| row[v])
     });
-    let a: [&[f32]; R] = std::array::from_fn(|r| &a[r * k..][..k]);
-    for (p, b) in b.chunks_exact(m).enumerate() {
-        let b = &b[at..at + wide];
-        let b: [S::f32s; V] = std::array::from_fn(|v| of_row(b, v));
-        for (a, sum) in a.iter().zip(&mut sum) {
-            let w = simd.splat_f32s(a[p]);
-            for (b, sum) in b.iter().zip(sum) {
-                *sum = simd.mul_add_e_f32s(w, *b, *sum);
+    for (k, a) in a.iter().enumerate() {
+        let w = simd.splat_f32s(*a);
+        for (panel, sum) in panels.iter().zip(&mut sum) {
+            let b = S::as_simd_f32s(&panel[k * PANEL..][..PANEL]).0;
+            for (v, sum) in sum.iter_mut().enumerate() {
+                *sum = simd.mul_add_e_f32s(w, b[v], *sum);
             }
         }
     }
-    for (r, sum) in sum.iter().enumerate() {
-        let row = &mut out[r * m + at..][..wide];
-        S::as_mut_simd_f32s(row).0.copy_from_slice(sum);
+    for (p, sum) in sum.iter().enumerate() {
+        S::as_mut_simd_f32s(&mut out[p * PANEL..][..PANEL]).0.copy_from_slice(sum);
     }
 }
 
@@ -112,26 +217,44 @@ mod tests {
 
     #[test]
     fn a_product_is_what_its_sums_are_whatever_stands_beside_it() {
-        for (n, k, m) in
-            [(1, 5, 3), (3, 1, 64), (4, 7, 16), (6, 64, 256), (9, 3, 75), (32, 256, 64), (2, 8, 137)]
-        {
+        for (n, k, m) in [
+            (1, 5, 3),
+            (3, 1, 64),
+            (4, 7, 16),
+            (6, 64, 256),
+            (9, 3, 75),
+            (32, 256, 64),
+            (2, 8, 137),
+            (1, 9, 300),
+            (19, 16, 32),
+        ] {
             let number = |i: usize| ((i * 7919 % 1_001) as f32 / 500.0) - 1.0;
-            let a: Vec<f32> = (0..n * k).map(number).collect();
+            let (a_apart, apart) = (k + 3, m + 5);
+            let a: Vec<f32> = (0..n * a_apart).map(number).collect();
             let b: Vec<f32> = (0..k * m).map(|i| number(i + 17)).collect();
-            let mut out: Vec<f32> = (0..n * m).map(|i| number(i + 3)).collect();
+            let mut out: Vec<f32> = (0..n * apart).map(|i| number(i + 3)).collect();
             let before = out.clone();
-            add_product(Arch::new(), &mut out, &a, &b, (k, m));
+            let panels = Panels::of(&b, m);
+            let turned: Vec<f32> = (0..m * k).map(|i| b[(i % k) * m + i / k]).collect();
+            assert_eq!(panels.values, Panels::of_transposed(&turned, k).values);
+            let rows = Rows { values: &a, apart: a_apart };
+            add_product(Arch::new(), (&mut out, apart), rows, n, &panels);
             for row in 0..n {
-                let mut alone = before[row * m..][..m].to_vec();
-                add_product(Arch::new(), &mut alone, &a[row * k..][..k], &b, (k, m));
-                assert_eq!(alone, out[row * m..][..m], "{n} {k} {m}");
+                let mut alone = before[row * apart..][..m].to_vec();
+                let this = Rows { values: &a[row * a_apart..][..k], apart: k };
+                add_product(Arch::new(), (&mut alone, m), this, 1, &panels);
+                assert_eq!(alone, out[row * apart..][..m], "{n} {k} {m}");
+                assert_eq!(
+                    before[row * apart + m..(row + 1) * apart],
+                    out[row * apart + m..(row + 1) * apart]
+                );
                 for column in 0..m {
-                    let exact: f64 = f64::from(before[row * m + column])
+                    let exact: f64 = f64::from(before[row * apart + column])
                         + (0..k)
-                            .map(|p| f64::from(a[row * k + p]) * f64::from(b[p * m + column]))
+                            .map(|p| f64::from(a[row * a_apart + p]) * f64::from(b[p * m + column]))
                             .sum::<f64>();
                     assert!(
-                        (f64::from(out[row * m + column]) - exact).abs() < 1e-5 * (1.0 + k as f64).sqrt()
+                        (f64::from(out[row * apart + column]) - exact).abs() < 1e-5 * (1.0 + k as f64).sqrt()
                     );
                 }
             }
