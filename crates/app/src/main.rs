@@ -63,6 +63,9 @@ impl Context {
         if self.global.threads.is_none() {
             self.run.threads = settings.run.threads;
         }
+        if self.global.device.is_none() {
+            self.run.device = settings.run.device;
+        }
     }
 }
 
@@ -79,8 +82,9 @@ fn main() -> ExitCode {
         }
     };
     let printer = Printer::new(cli.global.json, cli.global.quiet, Lang::choose(cli.global.lang, None));
-    let mut run =
-        Run::new(cli.global.seed.unwrap_or(42)).with_threads(cli.global.threads.unwrap_or(0).into());
+    let mut run = Run::new(cli.global.seed.unwrap_or(42))
+        .with_threads(cli.global.threads.unwrap_or(0).into())
+        .with_device(cli.global.device.unwrap_or_default());
     if !cli.global.quiet {
         run = run.with_progress(Arc::new(progress::Terminal::new()));
     }

@@ -42,6 +42,6 @@ pub use panel::{Covariate, Panel, Series, StaticColumn, StaticValues};
 pub use recommender::{
     Ask, FittedRecommender, ItemSet, Past, Ranked, Ranking, Recommender, RecommenderEntry,
 };
-pub use run::{Progress, Run, Silent};
+pub use run::{Device, Progress, Run, Silent};
 pub use sparse::SparseRows;
 pub use trend::{Basis, ChangePoint, Direction, Driver, DriverKind, Stage, Trend};

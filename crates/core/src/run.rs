@@ -26,6 +26,38 @@ impl Progress for Silent {
     fn end(&self) {}
 }
 
+/// Where networks are trained. What they answer is always worked out on the processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first graphics processor, where the program was built for one.
+    Gpu,
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        })
+    }
+}
+
+impl std::str::FromStr for Device {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => Err(Error::Invalid(format!("there is no device `{name}`; choose cpu or gpu"))),
+        }
+    }
+}
+
 /// Seed, threads, progress and cancellation; passed first to whatever works long.
 ///
 /// The seed alone decides randomness; the number of threads never changes a result.
@@ -44,6 +76,8 @@ pub struct Run {
     pub seed: u64,
     /// Threads to use; 0 means all cores.
     pub threads: usize,
+    /// Where networks are trained.
+    pub device: Device,
     progress: Arc<dyn Progress>,
     cancelled: Arc<AtomicBool>,
 }
@@ -53,6 +87,7 @@ impl std::fmt::Debug for Run {
         f.debug_struct("Run")
             .field("seed", &self.seed)
             .field("threads", &self.threads)
+            .field("device", &self.device)
             .finish_non_exhaustive()
     }
 }
@@ -66,7 +101,7 @@ impl Default for Run {
 impl Run {
     /// A silent run on all cores.
     pub fn new(seed: u64) -> Self {
-        Self { seed, threads: 0, progress: Arc::new(Silent), cancelled: Arc::default() }
+        Self { seed, threads: 0, device: Device::Cpu, progress: Arc::new(Silent), cancelled: Arc::default() }
     }
 
     /// The same run with another place for progress.
@@ -84,6 +119,12 @@ impl Run {
     /// The same run on `threads` threads (0: all cores).
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// The same run whose networks are trained on `device`.
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
         self
     }
 

@@ -9,6 +9,7 @@ mod checkpoint;
 pub mod click;
 pub mod convolution;
 pub mod dense;
+pub mod device;
 mod init;
 pub mod losses;
 mod noise;

@@ -223,12 +223,13 @@ impl ClickRate {
         run.check()?;
         fitted.earned = earned;
         let rows = fitted.rows(shown, codes, &told)?;
+        let device = tradewind_nn::device::of(run)?;
         for seed in 0..self.networks as u64 {
             let mut rng = run.rng(42 + 3 * seed);
             let (held, seen) = (0..n).partition(|_| rng.random_bool(0.1));
-            let task = Training { rows: &rows, clicks, seen, held };
+            let task = Training { rows: &rows, clicks, seen, held, device: device.clone() };
             let params = self.network(fitted.words(), rows.width);
-            let network = params.init(&Device::flex().autodiff(), &mut run.rng(43 + 3 * seed))?;
+            let network = params.init(&device.clone().autodiff(), &mut run.rng(43 + 3 * seed))?;
             let training = TrainParams {
                 epochs: self.epochs,
                 batch: self.batch,
@@ -531,6 +532,8 @@ struct Training<'a> {
     clicks: &'a [f32],
     seen: Vec<usize>,
     held: Vec<usize>,
+    /// Where networks are trained.
+    device: Device,
 }
 
 impl Training<'_> {
@@ -557,14 +560,14 @@ impl Task for Training<'_> {
 
     fn loss(&self, network: &Click, rows: &[usize], noise: &mut Noise) -> Result<Tensor<1>> {
         let rows: Vec<usize> = rows.iter().map(|r| self.seen[*r]).collect();
-        self.loss_of(network, &rows, noise, &Device::flex().autodiff())
+        self.loss_of(network, &rows, noise, &self.device.clone().autodiff())
     }
 
     fn validate(&self, network: &Click) -> Result<Option<f64>> {
         let network = network.plain();
         let mut sum = 0.0;
         for part in self.held.chunks(ROWS_AT_A_TIME) {
-            let loss = self.loss_of(&network, part, &mut Noise::none(), &Device::flex())?;
+            let loss = self.loss_of(&network, part, &mut Noise::none(), &self.device)?;
             sum += losses::value(&loss) * part.len() as f64;
         }
         Ok((!self.held.is_empty()).then(|| sum / self.held.len() as f64))

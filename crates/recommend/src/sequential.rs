@@ -475,7 +475,7 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
     if task.sequences.is_empty() {
         return Ok(out);
     }
-    let device = Device::flex().autodiff();
+    let device = tradewind_nn::device::of(run)?.autodiff();
     let rows = data.items().len() + usize::from(settings.hidden.is_some());
     let network = Network::new(model, rows, &device, run)?;
     let params = TrainParams {
@@ -493,7 +493,9 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
     let trained = train(run, &task, network, &params, None, &mut |_| Ok(true))?;
     let weights = Weights::of(&trained.network);
     out.weights = weights.to_safetensors(&HashMap::new())?;
-    out.scorer = Some(Scorer::of(trained.network.valid(), &settings));
+    // The processor answers, wherever was trained.
+    let network = weights.put_into(Network::new(model, rows, &Device::flex(), &Run::new(0))?)?;
+    out.scorer = Some(Scorer::of(network, &settings));
     Ok(out)
 }
 

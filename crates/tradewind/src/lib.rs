@@ -65,8 +65,8 @@ pub use tradewind_text as text;
 pub use tradewind_warehouse as warehouse;
 
 pub use tradewind_core::{
-    Basis, ChangePoint, Direction, Driver, DriverKind, ErrorKind, Fault, Forecast, Freq, Panel, Progress,
-    Run, Stage, Stamp, Trend,
+    Basis, ChangePoint, Device, Direction, Driver, DriverKind, ErrorKind, Fault, Forecast, Freq, Panel,
+    Progress, Run, Stage, Stamp, Trend,
 };
 pub use tradewind_forecast::trend::TrendSettings;
 pub use tradewind_warehouse::Shop;

@@ -9,6 +9,7 @@ use crate::files;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml_edit::{Document, Item, TableLike};
+use tradewind_core::Device;
 
 /// The settings file of a new shop: every key with its meaning, range and default.
 pub const TEMPLATE: &str = include_str!("tradewind.toml");
@@ -128,6 +129,8 @@ pub struct RunSettings {
     pub threads: usize,
     /// The seed of everything random.
     pub seed: u64,
+    /// Where networks are trained.
+    pub device: Device,
 }
 
 /// How data are kept.
@@ -338,6 +341,7 @@ const KEYS: &[(&str, &str, Allowed)] = &[
     ("recommend", "user_events_max", Whole(0, 1_000_000_000)),
     ("run", "threads", Whole(0, 1024)),
     ("run", "seed", Whole(0, i64::MAX)),
+    ("run", "device", Words(&["cpu", "gpu"])),
     ("storage", "memory_mib", Whole(64, 1_048_576)),
     ("storage", "rows_per_file", Whole(1_000, 10_000_000)),
     ("events", "address", Address),

@@ -39,6 +39,9 @@ pub(crate) struct Global {
     /// Seed of everything random
     #[arg(long, global = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Where networks are trained: cpu or gpu
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<tradewind::Device>,
     /// Language of what is read by people; else the shop's, else the locale's
     #[arg(long, global = true, value_enum)]
     pub(crate) lang: Option<Lang>,

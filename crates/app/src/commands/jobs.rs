@@ -44,7 +44,7 @@ impl Office {
     }
 
     fn worker(&self, context: &Context, slots: usize) -> Worker {
-        let works = pipelines::works(&self.operations, context.run.threads);
+        let works = pipelines::works(&self.operations, &context.run);
         Worker::new(self.operations.jobs.clone(), works)
             .with(WorkerSettings { slots, ..WorkerSettings::default() })
     }

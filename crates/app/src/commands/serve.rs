@@ -15,8 +15,12 @@ pub(crate) fn run(context: &mut Context, args: &ServeArgs) -> Result<Exit> {
     if let Some(listen) = &args.listen {
         settings.listen.clone_from(listen);
     }
-    let process =
-        Process { threads: context.run.threads, steps_at_once: args.work.into(), log: LevelFilter::INFO };
+    let process = Process {
+        threads: context.run.threads,
+        device: context.run.device,
+        steps_at_once: args.work.into(),
+        log: LevelFilter::INFO,
+    };
     let printer = context.printer.clone();
     serve::run(&shop, settings, process, |told: &Listening| {
         let scheme = if told.tls { "https" } else { "http" };

@@ -60,7 +60,7 @@ use tradewind::ops::experiment::Experiments;
 use tradewind::ops::jobs::{Stop, Worker, WorkerSettings};
 use tradewind::ops::traffic::Traffic;
 use tradewind::warehouse::settings::ServeSettings;
-use tradewind::{Error, Result, Shop};
+use tradewind::{Device, Error, Result, Run, Shop};
 
 /// Where the server listens.
 pub(crate) struct Listening {
@@ -76,10 +76,19 @@ pub(crate) struct Listening {
 pub(crate) struct Process {
     /// Threads that answer, and threads of each step of a job; 0: all cores.
     pub(crate) threads: usize,
+    /// Where the steps train networks.
+    pub(crate) device: Device,
     /// Steps of jobs at once; 0: jobs are left to other processes.
     pub(crate) steps_at_once: usize,
     /// What is worth a line of the log.
     pub(crate) log: LevelFilter,
+}
+
+impl Process {
+    /// The threads and the device of steps.
+    fn like(self) -> Run {
+        Run::new(0).with_threads(self.threads).with_device(self.device)
+    }
 }
 
 /// Serves the shop until a signal ends it. `settings` are the shop's, with what the command line changed; `listening` is
@@ -196,7 +205,7 @@ impl Workshop {
         if process.steps_at_once == 0 {
             return None;
         }
-        let works = tradewind::pipelines::works(operations, process.threads);
+        let works = tradewind::pipelines::works(operations, &process.like());
         let settings = WorkerSettings { slots: process.steps_at_once, ..WorkerSettings::default() };
         let worker = Worker::new(operations.jobs.clone(), works).with(settings);
         let stop = Stop::default();

@@ -84,10 +84,10 @@ pub fn watch_definition() -> Pipeline {
     Pipeline::new(WATCH, vec![Step { cached: false, timeout_s: DAY_S, ..Step::new(WATCH, &[]) }])
 }
 
-/// What the steps do, for a worker. Each uses `threads` threads (0: all cores).
-pub fn works(operations: &Operations, threads: usize) -> Works {
+/// What the steps do, for a worker. Each uses the threads of `run` (0: all cores) and trains networks on its device.
+pub fn works(operations: &Operations, run: &Run) -> Works {
     let mut works = Works::default();
-    let hands = prepare::Hands { root: operations.shop.root().to_owned(), threads };
+    let hands = prepare::Hands { root: operations.shop.root().to_owned(), run: run.clone() };
     works.add(SHOP, "import", Arc::new(prepare::import(&hands)));
     works.add(SHOP, "check", Arc::new(prepare::check(&hands)));
     works.add(SHOP, "features", Arc::new(prepare::features(&hands)));
@@ -99,14 +99,15 @@ pub fn works(operations: &Operations, threads: usize) -> Works {
     works.add(SHOP, "promote", Arc::new(release::promote(&hands, &operations.registry)));
     works.add(SHOP, "predict", Arc::new(release::predict(&operations.registry)));
     works.add(SHOP, "report", Arc::new(release::report(&hands)));
-    works.add(WATCH, WATCH, Arc::new(watch::watch(operations, threads)));
+    works.add(WATCH, WATCH, Arc::new(watch::watch(operations, run)));
     works
 }
 
-/// A run of the work inside a step: its seed, its flag, its progress.
-fn run_of(context: &Context, threads: usize) -> Run {
+/// A run of the work inside a step, on the threads and the device of `like`: its seed, its flag, its progress.
+fn run_of(context: &Context, like: &Run) -> Run {
     Run::new(context.seed())
-        .with_threads(threads)
+        .with_threads(like.threads)
+        .with_device(like.device)
         .with_cancel_flag(context.cancel_flag())
         .with_progress(Arc::new(Told { context: context.clone(), at: Default::default() }))
 }

@@ -9,7 +9,7 @@ use crate::{Error, forecasts};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use tradewind_core::{ErrorKind, Freq};
+use tradewind_core::{ErrorKind, Freq, Run};
 use tradewind_ops::jobs::{Blocking, Context, Fingerprint, Level, Made, StepFault};
 use tradewind_warehouse::panel::Target;
 use tradewind_warehouse::{Shop, files, quality};
@@ -23,7 +23,7 @@ type Answer<T> = std::result::Result<T, StepFault>;
 #[derive(Clone, Debug)]
 pub(super) struct Hands {
     pub(super) root: PathBuf,
-    pub(super) threads: usize,
+    pub(super) run: Run,
 }
 
 impl Hands {
@@ -64,7 +64,7 @@ pub(super) fn import(hands: &Hands) -> Blocking {
                     rejects: None,
                     chinese: false,
                 };
-                let outcome = import::import(&run_of(context, hands.threads), &shop, &request)?;
+                let outcome = import::import(&run_of(context, &hands.run), &shop, &request)?;
                 let (mut imported, mut there, mut skipped) = (vec![], 0, vec![]);
                 for file in &outcome.files {
                     match file {
@@ -129,7 +129,7 @@ pub(super) fn check(hands: &Hands) -> Blocking {
         },
         move |context| {
             let (order, shop) = (Order::of(context)?, hands.shop()?);
-            let report = quality::check(&run_of(context, hands.threads), &shop)?;
+            let report = quality::check(&run_of(context, &hands.run), &shop)?;
             let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
             files::write_bytes(&context.folder()?.join("quality.json"), &text)?;
             for finding in report.findings.iter().filter(|f| f.severity != quality::Severity::Info) {
@@ -172,7 +172,7 @@ pub(super) fn features(hands: &Hands) -> Blocking {
     Blocking::new(
         move |_| Ok(Fingerprint::known(serving::data_fingerprint(&before.shop()?, Kind::Forecasts)?)),
         move |context| {
-            let (run, shop) = (run_of(context, hands.threads), hands.shop()?);
+            let (run, shop) = (run_of(context, &hands.run), hands.shop()?);
             let panel = match forecasts::panel_of_shop(&run, &shop, By::Product, Target::Units, Freq::DAILY) {
                 Ok(panel) => panel,
                 // A shop of events alone can still recommend.
@@ -218,7 +218,7 @@ pub(super) fn fit(hands: &Hands, kind: Kind) -> Blocking {
             let Some(request) = order.request(kind, &shop) else {
                 return Ok(left_out("it was not asked for"));
             };
-            let run = run_of(context, hands.threads);
+            let run = run_of(context, &hands.run);
             match serving::make(&run, &shop, &request, &context.folder()?.join(ARTIFACT)) {
                 Ok(made) => {
                     for note in &made.notes {

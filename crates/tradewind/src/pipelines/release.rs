@@ -178,7 +178,7 @@ fn judge(
             Request::Forecasts(r) => {
                 let folder = wait(registry.fetch(&champion))?;
                 let loaded = serving::load(&folder, Identity::of(&champion))?;
-                watching::contest(&run_of(context, hands.threads), &hands.shop()?, &loaded, r)?
+                watching::contest(&run_of(context, &hands.run), &hands.shop()?, &loaded, r)?
             }
             _ => None,
         };
@@ -190,7 +190,7 @@ fn judge(
         return Ok(Verdict { judgement, ..verdict(outcome, new, champion.number) });
     }
     // Its own measures are of an older window: its way of fitting is measured on the one that counts now.
-    let run = run_of(context, hands.threads);
+    let run = run_of(context, &hands.run);
     let place = context.folder()?.join("champion");
     let old = match serving::make(&run, &hands.shop()?, &request, &place) {
         Ok(old) => old.metrics.get(measure).copied(),

@@ -5,16 +5,17 @@ use crate::operations::Operations;
 use crate::watching;
 use serde_json::json;
 use tokio::runtime::Handle;
+use tradewind_core::Run;
 use tradewind_ops::jobs::{Blocking, Fingerprint, Level, Made};
 use tradewind_ops::monitor::alerts::LineKind;
 
 /// Looks once, and leaves what it saw in short.
-pub(super) fn watch(operations: &Operations, threads: usize) -> Blocking {
-    let operations = operations.clone();
+pub(super) fn watch(operations: &Operations, like: &Run) -> Blocking {
+    let (operations, like) = (operations.clone(), like.clone());
     Blocking::new(
         |_| Ok(Fingerprint::of_bytes(b"watch")),
         move |context| {
-            let run = run_of(context, threads);
+            let run = run_of(context, &like);
             let seen = Handle::current().block_on(watching::look(&run, &operations))?;
             for line in &seen.lines {
                 let kind = match line.kind {

@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tradewind_core::Run;
 use tradewind_core::tables::TableSpec;
 use tradewind_ops::jobs::{NewRun, State, Worker, WorkerSettings};
 use tradewind_ops::monitor::alerts::{LineKind, Message};
@@ -107,7 +108,8 @@ async fn train(operations: &Operations, dir: &Path, horizon: usize) -> u64 {
 /// A worker does all that is asked for.
 async fn work(operations: &Operations) {
     let settings = WorkerSettings { poll: Duration::from_millis(50), ..WorkerSettings::default() };
-    let worker = Worker::new(operations.jobs.clone(), pipelines::works(operations, 0)).with(settings);
+    let worker =
+        Worker::new(operations.jobs.clone(), pipelines::works(operations, &Run::new(0))).with(settings);
     worker.run_until_idle().await.unwrap();
 }
 

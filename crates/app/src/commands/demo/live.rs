@@ -64,8 +64,12 @@ pub(super) fn run(context: &mut Context, args: &DemoArgs, settings: &DemoSetting
     let stop = Arc::new(AtomicBool::new(false));
     let mut conductor = None;
     // Each request of each visitor would hide what is told here.
-    let process =
-        Process { threads: context.run.threads, steps_at_once: STEPS_AT_ONCE, log: LevelFilter::WARN };
+    let process = Process {
+        threads: context.run.threads,
+        device: context.run.device,
+        steps_at_once: STEPS_AT_ONCE,
+        log: LevelFilter::WARN,
+    };
     let served = serve::run(&shop, serving, process, |told: &Listening| {
         let url = format!("http://{}", told.address);
         if p.json {
