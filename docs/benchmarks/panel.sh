@@ -2,7 +2,7 @@
 # One model for all series on the M5 slice (28 days, WRMSSE2) and Walmart's weekly departments (13 weeks, WAPE, MASE),
 # by the shared scorer, with the coverage of its own 80 and 95 % intervals and CPU seconds of the whole process (reading
 # the panel included). PEERS=1 runs mlforecast with LightGBM beside it. HELD=1 scores windows cut off the training part
-# instead, where design is chosen.
+# instead, where design is chosen; HELD="28 84" the windows of M5 that begin so many days before its end, TASKS=m5sub that task alone.
 #   docs/benchmarks/panel.sh [MODEL [PARAMS]]     (default: global '{"calendar":"US"}')
 # Needs the shared data and scorers (SHARED, default ../shared) and a Python with polars and pandas (PYTHON); for the
 # peers also mlforecast and lightgbm.
@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export SHARED=${SHARED:-../shared} OUT=$(mktemp -d) HELD=${HELD:-}
 trap 'rm -rf "$OUT"' EXIT
-cargo build --release --locked --quiet --workspace --example panel_bench
-export BENCH=${CARGO_TARGET_DIR:-target}/release/examples/panel_bench
+[ -n "${BENCH:-}" ] || cargo build --release --locked --quiet --workspace --example panel_bench
+export BENCH=${BENCH:-${CARGO_TARGET_DIR:-target}/release/examples/panel_bench}
 "${PYTHON:-python3}" - "${1:-global}" "${2:-{\"calendar\":\"US\"\}}" <<'PY'
 import json, os, resource, subprocess, sys
 import numpy as np, polars as pl
@@ -56,12 +56,15 @@ def run(task, ids, horizon, cut):
     return said[:, :horizon], said[:, horizon:].reshape(len(ids), horizon, 4), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 for task, horizon in (('m5sub', 28), ('walmart', 13)):
+    if task not in os.environ.get('TASKS', task):
+        continue
     train, truth = fs.load(task, data)
     ids, history = write(task, train)
     days = sorted(train['k'].unique()) + sorted(truth['k'].unique())
     end = len(days) - horizon
     fs_load = fs.load
-    for cut in ([horizon, 2 * horizon, 3 * horizon] if os.environ['HELD'] and task == 'm5sub' else [horizon, 2 * horizon] if os.environ['HELD'] else [0]):
+    held_days = [int(k) for k in os.environ['HELD'].split()] if len(os.environ['HELD']) > 1 else [horizon, 2 * horizon, 3 * horizon]
+    for cut in (held_days if os.environ['HELD'] and task == 'm5sub' else [horizon, 2 * horizon] if os.environ['HELD'] else [0]):
         mean, quantiles, cpu = run(task, ids, horizon, cut)
         window = days[end - cut:end - cut + horizon]
         if cut:
@@ -76,7 +79,8 @@ for task, horizon in (('m5sub', 28), ('walmart', 13)):
         rows = [i for i, u in enumerate(ids) if u in y]
         actual = np.array([y[ids[i]] for i in rows]); q = quantiles[rows]
         inside = lambda a, b: float(np.mean((actual >= q[:, :, a]) & (actual <= q[:, :, b])))
-        print(json.dumps({**score, 'window': f'{window[0]} to {window[-1]}', 'cpu_s': round(cpu, 1),
+        said = mean[rows]
+        print(json.dumps({**score, 'bias': round(float(said.sum() / actual.sum() - 1), 4), 'window': f'{window[0]} to {window[-1]}', 'cpu_s': round(cpu, 1),
                           'coverage80': round(inside(1, 2), 4), 'coverage95': round(inside(0, 3), 4),
                           # Where most days sell nothing, nothing can lie below the lower bound: then each tail tells more.
                           'above80': round(float(np.mean(actual > q[:, :, 2])), 4), 'below80': round(float(np.mean(actual < q[:, :, 1])), 4),

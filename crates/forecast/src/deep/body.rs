@@ -23,24 +23,24 @@ const HEADS: usize = 4;
 
 /// Sizes of a network.
 #[derive(Clone, Debug)]
-pub(super) struct Sizes {
-    pub(super) kind: Kind,
-    pub(super) numbers: usize,
+pub(crate) struct Sizes {
+    pub(crate) kind: Kind,
+    pub(crate) numbers: usize,
     /// Words of each column of categories.
-    pub(super) words: Vec<usize>,
-    pub(super) input: usize,
-    pub(super) channels: usize,
+    pub(crate) words: Vec<usize>,
+    pub(crate) input: usize,
+    pub(crate) channels: usize,
     /// Steps of a patch.
-    pub(super) patch: usize,
-    pub(super) width: usize,
-    pub(super) layers: usize,
-    pub(super) dropout: f64,
+    pub(crate) patch: usize,
+    pub(crate) width: usize,
+    pub(crate) layers: usize,
+    pub(crate) dropout: f64,
 }
 
 /// A network: numbers of a row, vectors of its categories and what the body says of the steps before go through dense layers
 /// that add up (He et al. 2016), and a straight line from the numbers goes past them (Cheng et al. 2016).
 #[derive(Module, Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     embeddings: Vec<Param<Tensor<2>>>,
     first: Dense,
     body: Option<Body>,
@@ -49,6 +49,12 @@ pub(super) struct Network {
     last: Dense,
     straight: Dense,
     dropout: f64,
+}
+
+/// Networks that differ by the chance of their training alone; what they say is averaged (Hansen and Salamon 1990).
+#[derive(Module, Debug)]
+pub(crate) struct Networks {
+    pub(crate) all: Vec<Network>,
 }
 
 /// What reads the steps before an origin.
@@ -86,8 +92,13 @@ struct Patches {
 }
 
 impl Sizes {
+    /// The first weights of so many networks.
+    pub(crate) fn networks(&self, n: usize, device: &Device, run: &Run) -> Result<Networks> {
+        Ok(Networks { all: (0..n).map(|_| self.network(device, run)).collect::<Result<_>>()? })
+    }
+
     /// The network with its first weights.
-    pub(super) fn network(&self, device: &Device, run: &Run) -> Result<Network> {
+    pub(crate) fn network(&self, device: &Device, run: &Run) -> Result<Network> {
         let rng = &mut run.rng(91);
         let width = self.width;
         let embeddings: Vec<_> = self
@@ -208,12 +219,12 @@ impl Body {
 
 impl Network {
     /// The same weights where nothing is differentiated.
-    pub(super) fn plain(&self) -> Self {
+    pub(crate) fn plain(&self) -> Self {
         self.valid()
     }
 
     /// One number for each row, `[rows, 1]`: the step in units of the level, or the logarithm of that. It begins at the level.
-    pub(super) fn forward(&self, batch: &Batch, noise: &mut Noise) -> Result<Tensor<2>> {
+    pub(crate) fn forward(&self, batch: &Batch, noise: &mut Noise) -> Result<Tensor<2>> {
         let mut parts = vec![batch.numbers.clone()];
         for (vectors, codes) in self.embeddings.iter().zip(&batch.codes) {
             parts.push(vectors.val().select(0, codes.clone()));

@@ -1,6 +1,7 @@
 //! A trained network, and each series' history to ask it about.
 
 use super::body::Sizes;
+use super::events::{EventTable, Events};
 use super::samples::{self, Objective, Origin, Reading, Scaler};
 use super::{Deep, DeepParams, Kind};
 use crate::global::fitted::{kept, push_all};
@@ -9,7 +10,6 @@ use crate::global::spread::Spread;
 use crate::local::check_ahead;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::calendar::CalendarTable;
 use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
 use tradewind_nn::Weights;
 use tradewind_nn::burn::tensor::Device;
@@ -24,10 +24,15 @@ pub struct FittedDeep {
     params: DeepParams,
     pub(super) plan: Plan,
     pub(super) objective: Objective,
+    /// What events do.
+    #[serde(default)]
+    pub(super) events: Events,
     /// Steps that the body reads.
     pub(super) input: usize,
     /// Series that have a vector of their own.
     series: usize,
+    /// Networks whose answers are averaged.
+    networks: usize,
     /// The series as they were, with the columns known ahead and those that lead.
     #[serde(with = "kept")]
     panel: Panel,
@@ -54,8 +59,10 @@ impl FittedDeep {
             params: deep.params.clone(),
             plan,
             objective,
+            events: Events::default(),
             input,
             series: panel.len(),
+            networks: deep.networks(),
             panel,
             scaler: Scaler::default(),
             spread: Spread::default(),
@@ -69,8 +76,10 @@ impl FittedDeep {
         let sound = self.kind == kind
             && self.plan.season >= 1
             && self.plan.horizon >= 1
+            && (1..=64).contains(&self.networks)
             && self.plan.names.len() == self.plan.categories.len()
             && self.spread.is_sound()
+            && self.events.is_sound()
             && (self.weights.is_empty() || self.scaler.is_sound(columns))
             && self.input <= 4096;
         if sound {
@@ -85,23 +94,22 @@ impl FittedDeep {
         &self.params
     }
 
-    /// The calendar from the first step of all series to `ahead` steps after the last; with `back` steps alone before the
+    /// What events do from the first step of all series to `ahead` steps after the last; with `back` steps alone before the
     /// ends of series, where that is enough (0: all).
-    pub(super) fn calendar(&self, members: &Members, back: usize, ahead: usize) -> Option<CalendarTable> {
-        let calendar = self.plan.calendar()?;
+    pub(super) fn event_table(&self, members: &Members, back: usize, ahead: usize) -> EventTable {
         let freq = self.plan.freq;
         let first = members.all.iter().map(|m| match back {
             0 => m.start,
             _ => freq.add(m.start, m.history.len().saturating_sub(back) as i64),
         });
-        let last = members.all.iter().map(|m| freq.add(m.start, m.history.len() as i64)).max()?;
-        let first = first.min()?;
-        let n = usize::try_from(freq.steps(first, last)?).ok()?;
-        Some(CalendarTable::new(&calendar, freq, first, n + ahead))
+        let last = members.all.iter().map(|m| freq.add(m.start, m.history.len() as i64)).max();
+        let (Some(first), Some(last)) = (first.min(), last) else { return EventTable::default() };
+        let n = freq.steps(first, last).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        self.events.table(freq, first, n + ahead)
     }
 
     /// The sizes of its network.
-    pub(super) fn sizes(&self, calendar: Option<&CalendarTable>) -> Sizes {
+    pub(super) fn sizes(&self) -> Sizes {
         let (numbers, words) = samples::columns(&self.plan, self.series);
         let heads = if self.kind == Kind::PatchTransformer { 4 } else { 1 };
         Sizes {
@@ -109,7 +117,7 @@ impl FittedDeep {
             numbers,
             words,
             input: self.input,
-            channels: samples::channels(&self.plan, calendar),
+            channels: samples::channels(&self.plan),
             patch: super::patch(self.plan.season),
             width: self.params.width.next_multiple_of(heads),
             layers: self.params.layers,
@@ -119,17 +127,12 @@ impl FittedDeep {
 
     /// Point forecasts of all series.
     fn answers(&self, run: &Run, members: &Members, horizon: usize) -> Result<Vec<f64>> {
-        let calendar = self.calendar(members, self.input.max(1), horizon);
+        let events = self.event_table(members, self.input.max(1), horizon);
         let (weights, _) = Weights::from_safetensors(&self.weights)?;
-        let network =
-            weights.put_into(self.sizes(calendar.as_ref()).network(&Device::flex(), &Run::new(0))?)?;
-        let reading = Reading {
-            plan: &self.plan,
-            members,
-            calendar: calendar.as_ref(),
-            scaler: &self.scaler,
-            input: self.input,
-        };
+        let sizes = self.sizes();
+        let networks = weights.put_into(sizes.networks(self.networks, &Device::flex(), &Run::new(0))?)?;
+        let reading =
+            Reading { plan: &self.plan, members, events: &events, scaler: &self.scaler, input: self.input };
         let origins: Vec<Origin> = members
             .all
             .iter()
@@ -145,7 +148,7 @@ impl FittedDeep {
         let mut out = Vec::with_capacity(origins.len() * horizon);
         for part in origins.chunks((ROWS_AT_A_TIME / horizon).max(1)) {
             run.check()?;
-            out.extend(run.install(|| samples::answers(&reading, self.objective, &network, part))?);
+            out.extend(run.install(|| samples::answers(&reading, self.objective, &networks, part))?);
         }
         Ok(out)
     }

@@ -13,7 +13,7 @@
 //! | parameter | default | meaning | range |
 //! |---|---|---|---|
 //! | `season_length` | by frequency | steps of a season | 1 to 10000 |
-//! | `calendar` | `plain` | calendar features | none, plain, CN, US, GB, DE, JP, FR |
+//! | `calendar` | `plain` | whose events are looked at; plain: no region's | none, plain, CN, US, GB, DE, JP, FR |
 //! | `horizon` | by frequency | the furthest step that is learnt | 1 to 1000 |
 //! | `input` | by season | steps that the body reads | 2 to 2000 |
 //! | `objective` | `auto` | what is minimised; auto: poisson for counts, else absolute | auto, squared, absolute, poisson |
@@ -22,34 +22,41 @@
 //! | `dropout` | 0.1 | the share that is left out while training | 0 to 0.9 |
 //! | `epochs` | 10 | rounds of training, at most | 1 to 10000 |
 //! | `patience` | 3 | rounds without gain on origins held out after which training ends; 0: never | 0 to 10000 |
-//! | `origins` | 8000 | origins of a round | 100 to 10000000 |
+//! | `origins` | by method | origins of a round; 20000 for `mlp`, else 8000 | 100 to 10000000 |
 //! | `batch` | 64 | origins of a step | 1 to 10000 |
 //! | `learning_rate` | 0.002 | length of the steps at their longest | 0.000001 to 0.1 |
+//! | `networks` | by method | networks whose answers are averaged; 3 for `mlp`, else 1 | 1 to 64 |
 //! | `history` | by frequency | steps back from the end whose origins are learnt from; 0: all | 0 to 10000000 |
 //! | `by_series` | true | whether each series has a vector of its own | true, false |
 //! | `leading` | true | whether columns known only up to the origin are looked at for what runs ahead | true, false |
 //!
 //! Counts are learnt by the likelihood of a Poisson variable in units of the series' level and weighted by it, other values
-//! by absolute error in these units. A tenth of the history, in blocks of twice the horizon, is held out: training ends by
+//! by absolute error in these units. Events of the calendar's region are put in after the network, as factors that the sum
+//! of all series tells clearly. A tenth of the history, in blocks of twice the horizon, is held out: training ends by
 //! it, and quantiles come from the errors there, by how large the forecast is and how far ahead.
 
-mod body;
+pub(crate) mod body;
+mod events;
 mod fitted;
-mod samples;
+pub(crate) mod samples;
 
+use crate::draws::mix;
 use crate::global::leading::Leading;
 use crate::global::rows::{Members, Plan};
 use crate::global::{CODES, counts, regions_of, usual_history, usual_horizon};
 use crate::local::{SEASON_LENGTH, season_of};
 use crate::regression::CALENDAR;
+use body::Networks;
+use events::Events;
 pub use fitted::FittedDeep;
 use samples::{Objective, Reading, Samples};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
+use tradewind_core::freq::Unit;
 use tradewind_core::{
-    Error, FittedForecaster, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec, Params, Result,
-    Run,
+    Error, FittedForecaster, Forecaster, ForecasterEntry, Freq, Needs, Panel, ParamKind, ParamSpec, Params,
+    Result, Run,
 };
 use tradewind_nn::Weights;
 use tradewind_nn::burn::tensor::Device;
@@ -111,13 +118,24 @@ pub(crate) const PARAMS: &[ParamSpec] = &[
         "3",
         "rounds without gain on origins held out after which training ends; 0: never",
     ),
-    spec("origins", ParamKind::Integer { min: 100, max: 10_000_000 }, "8000", "origins of a round"),
+    spec(
+        "origins",
+        ParamKind::Integer { min: 100, max: 10_000_000 },
+        "",
+        "origins of a round; 20000 for mlp, else 8000, when not given",
+    ),
     spec("batch", ParamKind::Integer { min: 1, max: 10_000 }, "64", "origins of a step"),
     spec(
         "learning_rate",
         ParamKind::Number { min: 1e-6, max: 0.1 },
         "0.002",
         "length of the steps at their longest",
+    ),
+    spec(
+        "networks",
+        ParamKind::Integer { min: 1, max: 64 },
+        "",
+        "networks from other seeds whose answers are averaged; 3 for mlp, else 1, when not given",
     ),
     spec(
         "history",
@@ -190,11 +208,13 @@ pub struct DeepParams {
     /// Rounds without gain after which training ends; 0: never.
     pub patience: usize,
     /// Origins of a round.
-    pub origins: usize,
+    pub origins: Option<usize>,
     /// Origins of a step.
     pub batch: usize,
     /// Length of the steps at their longest.
     pub learning_rate: f64,
+    /// Networks whose answers are averaged.
+    pub networks: Option<usize>,
     /// Steps back from the end whose origins are learnt from.
     pub history: Option<usize>,
     /// Whether each series has a vector of its own.
@@ -216,9 +236,10 @@ impl Default for DeepParams {
             dropout: 0.1,
             epochs: 10,
             patience: 3,
-            origins: 8000,
+            origins: None,
             batch: 64,
             learning_rate: 2e-3,
+            networks: None,
             history: None,
             by_series: true,
             leading: true,
@@ -254,6 +275,15 @@ pub(crate) fn load(kind: Kind, state: Value) -> Result<Box<dyn FittedForecaster>
 }
 
 impl Deep {
+    /// Networks whose answers are averaged: where nothing reads the steps themselves, several cost little.
+    pub(super) fn networks(&self) -> usize {
+        self.params.networks.unwrap_or(if self.kind == Kind::Mlp { 3 } else { 1 })
+    }
+
+    fn origins(&self) -> usize {
+        self.params.origins.unwrap_or(if self.kind == Kind::Mlp { 20_000 } else { 8_000 })
+    }
+
     /// The steps that the body reads, whole patches.
     fn input(&self, season: usize) -> usize {
         let asked = self.params.input.unwrap_or(match season {
@@ -277,7 +307,7 @@ impl Deep {
         let season = panel.iter().next().map_or(1, |s| season_of(params.season_length, &s));
         let horizon = params.horizon.unwrap_or_else(|| usual_horizon(panel.freq()));
         let by_series = params.by_series && CODES.contains(&panel.len());
-        let mut plan = Plan::new(panel, season, horizon, regions_of(&params.calendar)?, by_series);
+        let mut plan = Plan::new(panel, season, horizon, None, by_series);
         if params.leading {
             plan = plan.with_leading(Leading::choose(run, panel, season, horizon)?);
         }
@@ -296,26 +326,30 @@ impl Deep {
         };
         let mut fitted = FittedDeep::new(self, plan, panel, objective, self.input(season));
         let members = Members::new(&fitted.plan, panel, None);
-        let calendar = fitted.calendar(&members, 0, 0);
+        if let Some(regions) = regions_of(&params.calendar)?.filter(|r| !r.is_empty()) {
+            fitted.events = Events::learn(regions, &members, fitted.plan.freq, phase(panel.freq(), season));
+        }
+        let events = fitted.event_table(&members, 0, 0);
         let history = params.history.unwrap_or_else(|| usual_history(panel.freq(), season));
         let places = samples::places(&fitted.plan, &members, panel, history);
         if places.len() < ORIGINS_MIN || panel.iter().all(|s| s.y.iter().all(|v| *v == 0.0 || v.is_nan())) {
             return Ok(fitted);
         }
-        fitted.scaler = run.install(|| samples::scaler(&fitted.plan, &members, calendar.as_ref(), &places));
+        fitted.scaler = run.install(|| samples::scaler(&fitted.plan, &members, &places));
         let reading = Reading {
             plan: &fitted.plan,
             members: &members,
-            calendar: calendar.as_ref(),
+            events: &events,
             scaler: &fitted.scaler,
             input: fitted.input,
         };
-        let samples = Samples::new(reading, panel, objective, params.origins, run.seed, places);
+        let device = tradewind_nn::device::of(run)?;
+        let samples =
+            Samples::new(reading, panel, objective, self.origins(), run.seed, device.clone(), places);
         if samples.is_empty() {
             return Ok(fitted);
         }
-        let device = Device::flex().autodiff();
-        let network = fitted.sizes(calendar.as_ref()).network(&device, run)?;
+        let device = device.autodiff();
         let training = TrainParams {
             epochs: params.epochs,
             batch: params.batch,
@@ -327,11 +361,32 @@ impl Deep {
             },
             ..TrainParams::default()
         };
-        let trained = run.install(|| train(run, &samples, network, &training, None, &mut |_| Ok(true)))?;
-        let spread = run.install(|| samples.spread(&trained.network.plain()))?;
-        fitted.weights = Weights::of(&trained.network).to_safetensors(&HashMap::new())?;
+        let sizes = fitted.sizes();
+        let mut networks = Networks { all: Vec::new() };
+        for k in 0..self.networks() as u64 {
+            // All are held against the same origins, so that the errors there are those of all together.
+            let mut own = run.clone();
+            own.seed = if k == 0 { run.seed } else { mix(run.seed ^ k) };
+            let network = sizes.network(&device, &own)?;
+            let trained =
+                own.install(|| train(&own, &samples, network, &training, None, &mut |_| Ok(true)))?;
+            networks.all.push(trained.network);
+        }
+        // From here on the processor answers, wherever was trained.
+        let weights = Weights::of(&networks);
+        let networks = weights.put_into(sizes.networks(self.networks(), &Device::flex(), &Run::new(0))?)?;
+        let spread = run.install(|| samples.spread(&networks))?;
+        fitted.weights = weights.to_safetensors(&HashMap::new())?;
         fitted.spread = spread;
         Ok(fitted)
+    }
+}
+
+/// Steps after which a day of event is compared with others of its phase: a week, where steps are days.
+fn phase(freq: Freq, season: usize) -> usize {
+    match freq.unit {
+        Unit::Minute | Unit::Hour | Unit::Day => season,
+        _ => 1,
     }
 }
 

@@ -7,13 +7,13 @@ use crate::global::{WARM_UP, level_of};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tradewind_core::calendar::CalendarTable;
 use tradewind_core::{Panel, Result};
 use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
 use tradewind_nn::train::Task;
 use tradewind_nn::{Noise, losses, values};
 
-use super::body::Network;
+use super::body::{Network, Networks};
+use super::events::EventTable;
 
 /// Steps ahead that are asked about at each origin while training.
 const ASKED: usize = 8;
@@ -30,24 +30,34 @@ const NAMELESS: f64 = 0.1;
 
 /// Means and deviations of the numbers in a row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Scaler {
+pub(crate) struct Scaler {
     means: Vec<f64>,
     deviations: Vec<f64>,
 }
 
 impl Scaler {
-    pub(super) fn is_sound(&self, columns: usize) -> bool {
+    pub(crate) fn is_sound(&self, columns: usize) -> bool {
         let finite = |v: &[f64]| v.len() == columns && v.iter().all(|v| v.is_finite());
         finite(&self.means) && finite(&self.deviations) && self.deviations.iter().all(|d| *d > 0.0)
     }
 
+    /// The number of a column in deviations from its mean, within `far` of them; zero where it is not known.
+    pub(crate) fn scaled(&self, column: usize, v: f64, far: f32) -> f32 {
+        let v = (v - self.means[column]) / self.deviations[column];
+        if v.is_finite() { (v as f32).clamp(-far, far) } else { 0.0 }
+    }
+
     /// Of rows of `columns` numbers.
-    fn of(rows: &[f64], columns: usize) -> Self {
+    pub(crate) fn of(rows: &[f64], columns: usize) -> Self {
         let mut out = Self { means: vec![0.0; columns], deviations: vec![1.0; columns] };
         for c in 0..columns {
             let column = || rows.chunks_exact(columns).map(move |r| r[c]).filter(|v| v.is_finite());
             let n = column().count() as f64;
             if n < 2.0 {
+                continue;
+            }
+            // What is or is not stays so: in deviations the rare would be huge, and networks learn it by heart.
+            if column().all(|v| v == 0.0 || v == 1.0) {
                 continue;
             }
             let mean = column().sum::<f64>() / n;
@@ -74,7 +84,7 @@ pub(super) struct Origin {
 pub(super) struct Reading<'a> {
     pub(super) plan: &'a Plan,
     pub(super) members: &'a Members,
-    pub(super) calendar: Option<&'a CalendarTable>,
+    pub(super) events: &'a EventTable,
     pub(super) scaler: &'a Scaler,
     /// Steps that a body reads; none without one.
     pub(super) input: usize,
@@ -86,21 +96,24 @@ struct Read {
     codes: Vec<i64>,
     past: Vec<f32>,
     level: f64,
+    effects: Vec<f64>,
 }
 
 /// What a network is given.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// `[rows, numbers]`.
-    pub(super) numbers: Tensor<2>,
+    pub(crate) numbers: Tensor<2>,
     /// For each column of categories, the code of each row, 0 where unknown.
-    pub(super) codes: Vec<Tensor<1, Int>>,
+    pub(crate) codes: Vec<Tensor<1, Int>>,
     /// `[origins, steps, channels]`; none without a body.
-    pub(super) past: Option<Tensor<3>>,
+    pub(crate) past: Option<Tensor<3>>,
     /// The origin of each row.
-    pub(super) owner: Tensor<1, Int>,
+    pub(crate) owner: Tensor<1, Int>,
     /// The level of each origin.
-    pub(super) levels: Vec<f64>,
+    pub(crate) levels: Vec<f64>,
+    /// What events do to each row, the logarithm of a factor.
+    pub(crate) effects: Vec<f64>,
 }
 
 /// How many numbers a row has, and how many words each column of categories.
@@ -113,24 +126,18 @@ pub(super) fn columns(plan: &Plan, series: usize) -> (usize, Vec<usize>) {
     (numbers, words)
 }
 
-/// The columns of a calendar that tell the time and not an event.
-fn clock(calendar: Option<&CalendarTable>) -> Vec<usize> {
-    let names = calendar.map_or(&[][..], CalendarTable::names);
-    (0..names.len()).filter(|i| !names[*i].contains(':')).collect()
-}
-
 /// Numbers of a step that a body reads.
-pub(super) fn channels(plan: &Plan, calendar: Option<&CalendarTable>) -> usize {
-    2 + plan.covariates.len() + clock(calendar).len()
+pub(super) fn channels(plan: &Plan) -> usize {
+    2 + plan.covariates.len()
 }
 
 impl Reading<'_> {
     /// The steps before place `o` of a series.
-    fn past(&self, m: &Member, o: usize, scale: f64, clock: &[usize], out: &mut Vec<f32>) {
+    fn past(&self, m: &Member, o: usize, scale: f64, out: &mut Vec<f32>) {
         let usual = |v: f64| if v.is_finite() { v.clamp(-FAR_STEPS, FAR_STEPS) as f32 } else { 0.0 };
         for back in (1..=self.input).rev() {
             let Some(t) = o.checked_sub(back) else {
-                out.extend(std::iter::repeat_n(0.0, 2 + m.covariates.len() + clock.len()));
+                out.extend(std::iter::repeat_n(0.0, 2 + m.covariates.len()));
                 continue;
             };
             out.extend([usual(m.history.values()[t] / scale), 1.0]);
@@ -138,39 +145,36 @@ impl Reading<'_> {
                 let size = if mean.abs() > 1e-12 { mean.abs() } else { 1.0 };
                 out.push(usual((values.get(t).copied().unwrap_or(f64::NAN) - mean) / size));
             }
-            let stamp = self.plan.freq.add(m.start, t as i64);
-            let row = self.calendar.and_then(|c| c.at(stamp)).unwrap_or(&[]);
-            out.extend(clock.iter().map(|k| row.get(*k).map_or(0.0, |v| *v as f32)));
         }
     }
 
     /// What a network is given of some origins.
     pub(super) fn batch(&self, origins: &[Origin], device: &Device) -> Batch {
-        let Self { plan, members, calendar, scaler, .. } = self;
-        let clock = clock(*calendar);
+        let Self { plan, members, scaler, .. } = self;
         let read: Vec<Read> = origins
             .par_iter()
             .map(|origin| {
                 let m = &members.all[origin.series];
                 let scale = level_of(plan, &m.history, origin.at);
                 let (mut row, mut numbers, mut codes, mut past) = (vec![], vec![], vec![], vec![]);
+                let mut effects = Vec::with_capacity(origin.ahead.len());
                 for ahead in &origin.ahead {
                     row.clear();
-                    members.row(plan, origin.series, origin.at, *ahead, scale, *calendar, &mut row);
+                    members.row(plan, origin.series, origin.at, *ahead, scale, None, &mut row);
+                    effects.push(self.events.at(plan.freq.add(m.start, (origin.at + ahead - 1) as i64)));
                     let mut column = 0;
                     for (k, (v, category)) in row.iter().zip(&plan.categories).enumerate() {
                         if *category {
                             let hidden = origin.nameless && plan.by_series && k + 1 == plan.categories.len();
                             codes.push(if v.is_finite() && !hidden { *v as i64 + 1 } else { 0 });
                         } else {
-                            let v = (v - scaler.means[column]) / scaler.deviations[column];
-                            numbers.push(if v.is_finite() { (v as f32).clamp(-FAR, FAR) } else { 0.0 });
+                            numbers.push(scaler.scaled(column, *v, FAR));
                             column += 1;
                         }
                     }
                 }
-                self.past(m, origin.at, scale, &clock, &mut past);
-                Read { numbers, codes, past, level: scale }
+                self.past(m, origin.at, scale, &mut past);
+                Read { numbers, codes, past, level: scale, effects }
             })
             .collect();
         let (columns, words) = columns(plan, members.all.len());
@@ -184,7 +188,7 @@ impl Reading<'_> {
         let numbers: Vec<f32> = read.iter().flat_map(|r| r.numbers.iter().copied()).collect();
         let past = (self.input > 0).then(|| {
             let all: Vec<f32> = read.iter().flat_map(|r| r.past.iter().copied()).collect();
-            let shape = [origins.len(), self.input, channels(plan, *calendar)];
+            let shape = [origins.len(), self.input, channels(plan)];
             Tensor::from_data(TensorData::new(all, shape), device)
         });
         Batch {
@@ -193,6 +197,7 @@ impl Reading<'_> {
             numbers: Tensor::from_data(TensorData::new(numbers, [rows, columns]), device),
             past,
             levels: read.iter().map(|r| r.level).collect(),
+            effects: read.iter().flat_map(|r| r.effects.iter().copied()).collect(),
         }
     }
 }
@@ -211,6 +216,12 @@ impl Objective {
     fn centred(self, told: Tensor<2>) -> Tensor<2> {
         if self == Self::Poisson { told } else { told + 1.0 }
     }
+
+    /// The same on days of event; `effects` are the logarithms of factors.
+    fn with_effects(self, told: Tensor<2>, effects: Tensor<2>) -> Tensor<2> {
+        let told = self.centred(told);
+        if self == Self::Poisson { told + effects } else { told * effects.exp() }
+    }
 }
 
 /// What a network is trained on.
@@ -224,6 +235,8 @@ pub(super) struct Samples<'a> {
     origins: Vec<(usize, usize)>,
     pub(super) held: Vec<Origin>,
     mean_level: f64,
+    /// Where networks are trained.
+    device: Device,
 }
 
 /// Places of all series that can be learnt from: within the last `history` steps, with something known ahead.
@@ -243,12 +256,7 @@ pub(super) fn places(plan: &Plan, members: &Members, panel: &Panel, history: usi
 }
 
 /// The scaler of rows at some of these places.
-pub(super) fn scaler(
-    plan: &Plan,
-    members: &Members,
-    calendar: Option<&CalendarTable>,
-    places: &[(usize, usize)],
-) -> Scaler {
+pub(super) fn scaler(plan: &Plan, members: &Members, places: &[(usize, usize)]) -> Scaler {
     let every = places.len().div_ceil(ROWS_SCALED).max(1);
     let rows: Vec<f64> = places
         .par_iter()
@@ -256,7 +264,7 @@ pub(super) fn scaler(
         .flat_map_iter(|(i, o)| {
             let (m, mut row) = (&members.all[*i], Vec::new());
             let ahead = 1 + (mix((*i as u64) << 32 | *o as u64) % plan.horizon as u64) as usize;
-            members.row(plan, *i, *o, ahead, level_of(plan, &m.history, *o), calendar, &mut row);
+            members.row(plan, *i, *o, ahead, level_of(plan, &m.history, *o), None, &mut row);
             let numbers = row.into_iter().zip(&plan.categories).filter(|(_, c)| !**c).map(|(v, _)| v);
             numbers.collect::<Vec<_>>()
         })
@@ -271,10 +279,19 @@ impl<'a> Samples<'a> {
         objective: Objective,
         round: usize,
         seed: u64,
+        device: Device,
         places: Vec<(usize, usize)>,
     ) -> Self {
-        let mut out =
-            Self { reading, panel, objective, round, origins: Vec::new(), held: Vec::new(), mean_level: 1.0 };
+        let mut out = Self {
+            reading,
+            panel,
+            objective,
+            round,
+            origins: Vec::new(),
+            held: Vec::new(),
+            mean_level: 1.0,
+            device,
+        };
         let horizon = out.reading.plan.horizon;
         let mut held = Vec::new();
         for (i, o) in places {
@@ -347,7 +364,8 @@ impl<'a> Samples<'a> {
         let plain = device.clone().without_autodiff();
         let column = |of: Vec<f32>| Tensor::<2>::from_data(TensorData::new(of, [n, 1]), &plain);
         let (truth, weights) = (column(truth), Some(column(weights)));
-        let told = self.objective.centred(network.forward(&batch, noise)?);
+        let effects = column(batch.effects.iter().map(|e| *e as f32).collect());
+        let told = self.objective.with_effects(network.forward(&batch, noise)?, effects);
         Ok(match self.objective {
             Objective::Squared => losses::mse(told, truth, weights),
             Objective::Absolute => losses::mae(told, truth, weights),
@@ -356,11 +374,11 @@ impl<'a> Samples<'a> {
     }
 
     /// How far the network is off at the origins that were held out.
-    pub(super) fn spread(&self, network: &Network) -> Result<Spread> {
+    pub(super) fn spread(&self, networks: &Networks) -> Result<Spread> {
         let plan = self.reading.plan;
         let mut errors = Spread::builder(plan.horizon);
         for part in self.held.chunks(256) {
-            let told = answers(&self.reading, self.objective, network, part)?;
+            let told = answers(&self.reading, self.objective, networks, part)?;
             let mut told = told.into_iter();
             for origin in part {
                 let level =
@@ -375,23 +393,25 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// What a network says at origins, values in the order of the steps asked about.
+/// What networks say at origins, on average, values in the order of the steps asked about.
 pub(super) fn answers(
     reading: &Reading<'_>,
     objective: Objective,
-    network: &Network,
+    networks: &Networks,
     origins: &[Origin],
 ) -> Result<Vec<f64>> {
     let batch = reading.batch(origins, &Device::flex());
-    let told = values(objective.centred(network.forward(&batch, &mut Noise::none())?));
     let levels = origins.iter().zip(&batch.levels).flat_map(|(o, l)| o.ahead.iter().map(move |_| *l));
-    Ok(told
-        .into_iter()
-        .zip(levels)
-        .map(|(v, level)| {
-            level * if objective == Objective::Poisson { f64::from(v).exp() } else { f64::from(v) }
-        })
-        .collect())
+    let mut out: Vec<f64> = levels.clone().map(|_| 0.0).collect();
+    let share = 1.0 / networks.all.len().max(1) as f64;
+    for network in &networks.all {
+        let told = values(objective.centred(network.forward(&batch, &mut Noise::none())?));
+        for (((to, v), level), effect) in out.iter_mut().zip(told).zip(levels.clone()).zip(&batch.effects) {
+            let v = f64::from(v);
+            *to += share * level * effect.exp() * if objective == Objective::Poisson { v.exp() } else { v };
+        }
+    }
+    Ok(out)
 }
 
 impl Task for Samples<'_> {
@@ -413,7 +433,7 @@ impl Task for Samples<'_> {
             let ahead = (0..ASKED.min(furthest)).map(|_| rng.random_range(1..=furthest)).collect();
             origins.push(Origin { series, at, ahead, nameless: rng.random_bool(NAMELESS) });
         }
-        self.loss_of(network, &origins, noise, &Device::flex().autodiff())
+        self.loss_of(network, &origins, noise, &self.device.clone().autodiff())
     }
 
     fn validate(&self, network: &Network) -> Result<Option<f64>> {
@@ -423,7 +443,7 @@ impl Task for Samples<'_> {
         let network = network.plain();
         let (mut sum, mut n) = (0.0, 0.0);
         for part in self.held.chunks(256) {
-            let loss = self.loss_of(&network, part, &mut Noise::none(), &Device::flex())?;
+            let loss = self.loss_of(&network, part, &mut Noise::none(), &self.device)?;
             sum += losses::value(&loss) * part.len() as f64;
             n += part.len() as f64;
         }
