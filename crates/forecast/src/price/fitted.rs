@@ -2,6 +2,7 @@
 
 use super::doubt::{Doubt, Miss};
 use super::ladder;
+use super::memory::Memory;
 use super::reversion::{Reversion, Way};
 use super::rows::{Layout, Member, Members, median};
 use super::{ENTRY, Price, Trees};
@@ -13,8 +14,9 @@ use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Ru
 use tradewind_learn::ensemble::Greedy;
 use tradewind_learn::{Matrix, Measure, Task};
 
-/// How many answers are mixed: median, way back, trees, the ladder's median and that of sharpened chances, its likeliest.
-const ANSWERS: usize = 6;
+/// How many answers are mixed: median, way back, trees, the ladder's median and that of sharpened chances, its likeliest,
+/// and the network that remembers.
+const ANSWERS: usize = 7;
 /// Chances are raised to this power where they are sharpened: each point of the ladder was judged for itself.
 const SHARPER: f64 = 2.0;
 /// Weights are parts of one over this.
@@ -22,17 +24,19 @@ const PARTS: usize = 20;
 /// Held-out steps that decide the weights at most.
 const WEIGHED_MAX: usize = 40_000;
 /// Weights when nothing could be held out.
-const USUAL_WEIGHTS: [f64; ANSWERS] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+const USUAL_WEIGHTS: [f64; ANSWERS] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
 
 /// What [`Price`] has learnt of a panel.
 #[derive(Serialize, Deserialize)]
 pub struct FittedPrice {
     params: Price,
     layout: Layout,
-    horizon: usize,
+    pub(super) horizon: usize,
     reversion: Reversion,
     weights: [f64; ANSWERS],
     pub(super) trees: Trees,
+    #[serde(default)]
+    pub(super) memory: Option<Memory>,
     doubt: Doubt,
     #[serde(with = "crate::global::fitted::kept")]
     panel: Panel,
@@ -88,6 +92,7 @@ struct Case {
 
 impl FittedPrice {
     pub(super) fn new(params: Price, layout: Layout, panel: &Panel, horizon: usize, reversion: Reversion) -> Self {
+        let market = layout.market.clone();
         Self {
             params,
             layout,
@@ -95,8 +100,9 @@ impl FittedPrice {
             reversion,
             weights: USUAL_WEIGHTS,
             trees: Trees::default(),
+            memory: None,
             doubt: Doubt::default(),
-            panel: panel.clone().keep_covariates(|c| c.known_ahead),
+            panel: panel.clone().keep_covariates(|c| c.known_ahead || market.contains(&c.name)),
         }
     }
 
@@ -107,6 +113,7 @@ impl FittedPrice {
             && self.weights.iter().all(|w| (0.0..=1.0).contains(w))
             && self.reversion.keep.is_finite()
             && self.reversion.season.is_finite()
+            && self.memory.as_ref().is_none_or(|m| m.is_sound(self.layout.names().1.iter().filter(|c| !**c).count()))
             && self.doubt.is_sound();
         if sound { Ok(()) } else { Err(Error::Invalid("the saved price model has parts that do not fit together".into())) }
     }
@@ -117,8 +124,8 @@ impl FittedPrice {
     }
 
     /// The shares of the median of eight, the way back to the usual level, the trees, the ladder's median, that of its
-    /// sharpened chances, and its likeliest point; their sum is 1.
-    pub fn weights(&self) -> [f64; 6] {
+    /// sharpened chances, its likeliest point, and the network that remembers; their sum is 1.
+    pub fn weights(&self) -> [f64; 7] {
         self.weights
     }
 
@@ -126,6 +133,10 @@ impl FittedPrice {
     fn say(&self, run: &Run, members: &Members, horizon: usize, o: impl Fn(&Member) -> usize + Sync) -> Result<Vec<Vec<Said>>> {
         let width = self.layout.names().0.len();
         let ladder_width = ladder::names(&self.layout).0.len();
+        let remembered = match &self.memory {
+            Some(memory) => memory.answers(run, members, horizon, |i| o(&members.all[i]))?,
+            None => Vec::new(),
+        };
         map_series(run, ENTRY.name, members.all.len(), |i| {
             let m = &members.all[i];
             let o = o(m);
@@ -166,6 +177,8 @@ impl FittedPrice {
                     let back = if back.is_finite() { back } else { usual };
                     let trees = level.get(ahead - 1).map_or(usual, |f| within(anchor + f * scale));
                     let trees = if trees.is_finite() { trees } else { usual };
+                    let memory = remembered.get(i).map_or(f64::NAN, |f| within(anchor + f[ahead - 1] * scale));
+                    let memory = if memory.is_finite() { memory } else { usual };
                     let chances = chances.get((ahead - 1) * points.len()..ahead * points.len()).unwrap_or(&[]);
                     let total: f64 = chances.iter().sum();
                     let best = (0..chances.len()).max_by(|a, b| chances[*a].total_cmp(&chances[*b]).then(b.cmp(a)));
@@ -179,7 +192,7 @@ impl FittedPrice {
                         _ => ([usual; 3], *last, 0.0),
                     };
                     let [middle, sharp, likeliest] = of_ladder;
-                    Said { answers: [usual, back, trees, middle, sharp, likeliest], mode, chance }
+                    Said { answers: [usual, back, trees, middle, sharp, likeliest, memory], mode, chance }
                 })
                 .collect())
         })?
@@ -234,6 +247,7 @@ impl FittedPrice {
         let truth: Vec<f64> = used.iter().map(|c| c.truth / fair(c.scale)).collect();
         let usable = |k: usize| match k {
             2 => self.trees.level.is_some(),
+            6 => self.memory.is_some(),
             3.. => self.trees.ladder.is_some(),
             _ => true,
         };

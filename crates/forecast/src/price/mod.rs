@@ -1,6 +1,6 @@
 //! Prices: which they will be, and on which point of its own ladder each will most likely stand.
 //!
-//! Prices move in steps, between a regular price and promotional ones. Six answers are formed of each step ahead and
+//! Prices move in steps, between a regular price and promotional ones. Seven answers are formed of each step ahead and
 //! mixed by weights that served best on the last `6 × horizon` steps held out:
 //!
 //! - the median of the last eight prices;
@@ -9,7 +9,9 @@
 //! - boosted trees over all series, by absolute error: levels, promotion depth and how long ago, the state of the plan
 //!   (columns known ahead) with the prices under the same state, the groups' movements and last reductions;
 //! - of the ladder, where boosted trees give each price point a chance to be the next price: the median, the median of
-//!   the chances sharpened, and the likeliest point.
+//!   the chances sharpened, and the likeliest point;
+//! - a network: long short-term memory over the last 52 steps (the price, the groups' movements, the plan, and columns known
+//!   only up to the origin, as competitors' prices are) beside the row of the trees.
 //!
 //! The mean of the [`Forecast`](tradewind_core::Forecast) is that mixture. The likeliest point of the ladder is told by
 //! [`FittedPrice::modes`]. Columns known ahead are the promotion plan: what is above zero counts as on.
@@ -35,6 +37,7 @@
 //! | `n_leaves` | 31 | most leaves of a tree | 2 to 4096 |
 //! | `min_child_samples` | 40 | fewest rows in a leaf | 1 to 1000000 |
 //! | `max_rows` | 60000 | rows learnt from at most, drawn at random | 1000 to 10000000 |
+//! | `epochs` | 8 | rounds in which the network is trained, at most; 0: no network | 0 to 1000 |
 //!
 //! Quantiles come from the errors on the steps held out. What lies beyond a series' own range of prices, by more than a
 //! tenth of that range, is not forecast.
@@ -42,13 +45,16 @@
 mod doubt;
 mod fitted;
 mod ladder;
+mod memory;
 mod reversion;
 mod rows;
 
 use crate::draws::{mix, unit};
 use crate::local::map_series;
 pub use fitted::{FittedPrice, PriceForecast};
+use memory::Memory;
 use reversion::{Reversion, Standing, Way};
+pub(crate) use rows::median;
 use rows::{Layout, Members};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -88,6 +94,7 @@ const PARAMS: &[ParamSpec] = &[
     spec("n_leaves", ParamKind::Integer { min: 2, max: 4096 }, "31", "most leaves of a tree"),
     spec("min_child_samples", ParamKind::Integer { min: 1, max: 1_000_000 }, "40", "fewest rows in a leaf"),
     spec("max_rows", ParamKind::Integer { min: 1000, max: 10_000_000 }, "60000", "rows learnt from at most, drawn at random"),
+    spec("epochs", ParamKind::Integer { min: 0, max: 1000 }, "8", "rounds in which the network is trained, at most; 0: no network"),
 ];
 
 /// Parameters; see the [module](self).
@@ -108,6 +115,8 @@ pub struct Price {
     pub min_child_samples: usize,
     /// Rows learnt from at most.
     pub max_rows: usize,
+    /// Rounds in which the network is trained, at most; 0: no network.
+    pub epochs: usize,
 }
 
 impl Default for Price {
@@ -120,6 +129,7 @@ impl Default for Price {
             n_leaves: 31,
             min_child_samples: 40,
             max_rows: 60_000,
+            epochs: 8,
         }
     }
 }
@@ -247,14 +257,24 @@ impl Price {
         let near_origins: Vec<usize> = (1..=HELD_OUT).map(|k| k * near).collect();
         let reversion = self.reversion(run, &members, horizon.min(longest / 6).max(1))?;
         let mut fitted = FittedPrice::new(self.clone(), layout, panel, horizon, reversion);
-        fitted.trees = self.trees(run, &members, horizon, HELD_OUT * near)?;
+        self.learn(&mut fitted, run, &members, HELD_OUT * near)?;
         fitted.weigh(run, &members, &near_origins, near)?;
         if held != HELD_OUT * near {
-            fitted.trees = self.trees(run, &members, horizon, held)?;
+            self.learn(&mut fitted, run, &members, held)?;
         }
         fitted.judge(run, &members, &origins, step, freedom)?;
-        fitted.trees = self.trees(run, &members, horizon, 0)?;
+        self.learn(&mut fitted, run, &members, 0)?;
         Ok(fitted)
+    }
+
+    /// Learns trees and network from the values up to `held` steps before each series' end.
+    fn learn(&self, fitted: &mut FittedPrice, run: &Run, members: &Members, held: usize) -> Result<()> {
+        fitted.trees = self.trees(run, members, fitted.horizon, held)?;
+        fitted.memory = match self.epochs {
+            0 => None,
+            epochs => Memory::fit(run, members, fitted.horizon, held, epochs)?,
+        };
+        Ok(())
     }
 
     /// The way back that served best from origins of the last year.

@@ -19,12 +19,17 @@ const TICKS_MIN: f64 = 10.0;
 const DISTINCT_MAX: f64 = 0.85;
 /// Columns that tell the state of a promotion; further ones are seen by the trees only.
 const STATE_BITS: usize = 6;
+/// Columns of the market that are remembered at most.
+const MARKET_MAX: usize = 8;
 
 /// Which columns rows have; saved with the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layout {
     /// Columns known ahead.
     pub(super) covariates: Vec<String>,
+    /// Columns known only up to the origin: competitors' prices and other figures of the market.
+    #[serde(default)]
+    pub(super) market: Vec<String>,
     /// Text columns that group series.
     pub(super) groupings: Vec<String>,
     /// Steps of a year; 0 where there is none.
@@ -50,6 +55,7 @@ impl Layout {
         });
         Self {
             covariates: panel.covariates().iter().filter(|c| c.known_ahead).map(|c| c.name.clone()).collect(),
+            market: panel.covariates().iter().filter(|c| !c.known_ahead).map(|c| c.name.clone()).take(MARKET_MAX).collect(),
             groupings: groupings.take(4).collect(),
             year: if year > 1 && longest > year + year / 8 { year } else { 0 },
             by_series: panel.len() >= 20,
@@ -116,6 +122,8 @@ pub(super) struct Member {
     /// Steps since the panel's first stamp.
     pub(super) begin: usize,
     covariates: Vec<Vec<f64>>,
+    /// Columns known ahead and those of the market, each from its mean in units of its size.
+    seen: Vec<Vec<f64>>,
     groups: Vec<usize>,
     code: usize,
 }
@@ -148,7 +156,7 @@ pub(super) struct Members {
     pub(super) layout: Layout,
 }
 
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut v = values.to_vec();
     let n = v.len();
     if n == 0 {
@@ -264,11 +272,15 @@ impl Members {
                     }
                     v
                 });
+                let covariates: Vec<Vec<f64>> = covariates.collect();
+                let market = layout.market.iter().map(|name| panel.covariate(name).map_or(&[][..], |c| c.of(i)));
+                let seen = covariates.iter().map(Vec::as_slice).chain(market).map(|c| from_mean(&c[..n.min(c.len())]));
                 let groups = layout.groupings.iter().zip(&words).map(|(g, w)| {
                     panel.static_text(g, i).and_then(|t| w.binary_search_by(|x| x.as_str().cmp(t)).ok()).map_or(0, |c| c + 1)
                 });
                 Member {
-                    covariates: covariates.collect(),
+                    seen: seen.collect(),
+                    covariates,
                     groups: std::iter::once(0).chain(groups).collect(),
                     begin: panel.freq().steps(first, s.start).and_then(|b| usize::try_from(b).ok()).unwrap_or(0),
                     y: s.y.to_vec(),
@@ -315,6 +327,43 @@ impl Members {
     /// The groups of series `i` in all groupings but that of all series.
     pub(super) fn codes(&self, i: usize) -> impl Iterator<Item = f64> + '_ {
         self.all[i].groups[1..].iter().map(|g| *g as f64)
+    }
+
+    /// How many words each column of categories has.
+    pub(super) fn words(&self) -> Vec<usize> {
+        let mut words: Vec<usize> = self.groups[1..].iter().map(|g| g.len().max(1)).collect();
+        if self.layout.by_series {
+            words.push(self.all.len());
+        }
+        words
+    }
+
+    /// How many numbers each step of [`Self::past`] has.
+    pub(super) fn channels(&self) -> usize {
+        2 + self.groups.len() + self.layout.covariates.len() + self.layout.market.len()
+    }
+
+    /// The `steps` steps of series `i` before step `o`, step by step: the last known price from the anchor in units of the
+    /// level, whether this step's is known, where the groups stand, and the columns; all within `far`, zero where not known.
+    pub(super) fn past(&self, i: usize, o: usize, steps: usize, far: f64) -> Vec<f32> {
+        let m = &self.all[i];
+        let (anchor, scale) = (m.anchor(o), m.scale(o));
+        let usual = |v: f64| if v.is_finite() { v.clamp(-far, far) as f32 } else { 0.0 };
+        let mut out = Vec::with_capacity(steps * self.channels());
+        let mut known = m.count(o.saturating_sub(steps));
+        for back in (1..=steps).rev() {
+            let Some(t) = o.checked_sub(back) else {
+                out.extend(std::iter::repeat_n(0.0, self.channels()));
+                continue;
+            };
+            known += usize::from(m.known.get(known) == Some(&t));
+            let last = known.checked_sub(1).map_or(f64::NAN, |k| m.y[m.known[k]]);
+            out.extend([usual((last - anchor) / scale), f32::from(u8::from(m.y[t].is_finite()))]);
+            let of_groups = self.groups.iter().zip(&m.groups);
+            out.extend(of_groups.map(|(g, k)| usual(g[*k].ratio.get(m.begin + t).copied().unwrap_or(f64::NAN) - 1.0)));
+            out.extend(m.seen.iter().map(|c| usual(c.get(t).copied().unwrap_or(f64::NAN))));
+        }
+        out
     }
 
     /// Appends what the groups of series `i` did before step `o`, and what is planned for them at step `t`.
@@ -471,6 +520,15 @@ impl Group {
             rungs,
         }
     }
+}
+
+/// Values from their mean, in units of it or of their deviation, whichever is larger.
+fn from_mean(values: &[f64]) -> Vec<f64> {
+    let known: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let middle = mean(&known);
+    let deviation = mean(&known.iter().map(|v| (v - middle) * (v - middle)).collect::<Vec<f64>>()).sqrt();
+    let size = if middle.abs().max(deviation) > 0.0 { middle.abs().max(deviation) } else { 1.0 };
+    values.iter().map(|v| (v - middle) / size).collect()
 }
 
 /// The commonest price, the later one of two equally common.

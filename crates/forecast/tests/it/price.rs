@@ -131,3 +131,30 @@ fn the_future_is_not_seen() {
     let of = |p: &Panel| fit(&cut(p), 2).modes(&Run::new(3), &Ahead::new(HORIZON, &[0.5])).unwrap();
     assert_eq!(of(&panel), of(&torn));
 }
+
+/// A price that follows a competitor's of two weeks before: only what remembers the competitor's can tell it.
+#[test]
+fn what_competitors_asked_is_remembered() {
+    let (n, horizon) = (120, 2);
+    let theirs = |k: usize, t: usize| 2.0 + 3.0 * noise(t / 2, 300 + k);
+    let own = |k: usize, t: usize| if t < 2 { 3.5 } else { theirs(k, t - 2) - 0.1 };
+    let series =
+        (0..PRODUCTS).map(|k| (format!("p{k:02}"), 0, (0..n).map(|t| own(k, t)).collect())).collect();
+    let values = (0..PRODUCTS).flat_map(|k| (0..n).map(move |t| theirs(k, t))).collect();
+    let offsets = (0..=PRODUCTS).map(|k| k * n).collect();
+    let panel = Panel::from_series(Freq::WEEKLY, series).unwrap();
+    let column = Covariate { name: "competitor_price".into(), known_ahead: false, offsets, values };
+    let panel = panel.with_covariate(column).unwrap();
+    let off = |epochs: usize| {
+        let model = Price { horizon: Some(horizon), n_rounds: 40, epochs, ..Price::default() };
+        let fitted = model.fit_panel(&Run::new(3), &panel).unwrap();
+        let said = fitted.modes(&Run::new(3), &Ahead::new(horizon, &[])).unwrap();
+        let of = |k: usize| (0..horizon).map(move |h| (k, h));
+        let all = (0..PRODUCTS).flat_map(of);
+        let off = all.map(|(k, h)| (said.forecast.mean(k)[h] - own(k, n + h)).abs()).sum::<f64>();
+        (off / (PRODUCTS * horizon) as f64, fitted.weights()[6])
+    };
+    let ((without, none), (with, weight)) = (off(0), off(20));
+    assert!(none == 0.0 && weight > 0.5, "{none} {weight}");
+    assert!(with < 0.6 * without, "{with} {without}");
+}
