@@ -113,7 +113,8 @@ impl Schedule {
 /// What [`Schedule::Plateau`] has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
-    best: f64,
+    /// None before the first loss, and with other schedules: JSON knows no infinity.
+    best: Option<f64>,
     waited: usize,
     /// The rate as a share of the one asked for.
     pub share: f64,
@@ -121,7 +122,7 @@ pub struct Plateau {
 
 impl Default for Plateau {
     fn default() -> Self {
-        Self { best: f64::INFINITY, waited: 0, share: 1.0 }
+        Self { best: None, waited: 0, share: 1.0 }
     }
 }
 
@@ -129,8 +130,8 @@ impl Plateau {
     /// Takes the loss of an epoch in.
     pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
         let Schedule::Plateau { patience, factor } = *schedule else { return };
-        if loss < self.best {
-            (self.best, self.waited) = (loss, 0);
+        if self.best.is_none_or(|best| loss < best) {
+            (self.best, self.waited) = (Some(loss), 0);
             return;
         }
         self.waited += 1;

@@ -132,6 +132,23 @@ fn a_training_that_was_broken_off_goes_on_to_the_bit() {
 }
 
 #[test]
+fn a_checkpoint_is_read_whatever_the_schedule() {
+    // With all but the plateau's schedule a number that was not finite stood in it.
+    let task = Sums::new(64);
+    let constant = TrainParams { schedule: Schedule::Constant { warm_up: 0.0 }, ..params() };
+    for params in [params(), constant] {
+        let params = TrainParams { epochs: 2, ..params };
+        let mut kept = Vec::new();
+        let keep = &mut |checkpoint: &Checkpoint| {
+            kept = checkpoint.to_bytes()?;
+            Ok(true)
+        };
+        let told = train(&Run::new(1), &task, task.network(0.0), &params, None, keep).unwrap();
+        assert_eq!(Checkpoint::from_bytes(&kept).unwrap().curve(), told.curve);
+    }
+}
+
+#[test]
 fn what_is_frozen_stays_and_what_is_not_moves() {
     let task = Sums::new(64);
     let optimiser = OptimiserParams { rates: vec![("memory".into(), 0.0)], ..OptimiserParams::default() };
