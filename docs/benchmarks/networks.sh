@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A training step and the inference of a two-layer LSTM (batch 64, 56 steps of 16 numbers, 64 units), and a step of masked
-# language modelling (4 layers of width 256, 32 texts of 64 tokens), beside PyTorch, two threads each.
+# A training step and the inference of a two-layer LSTM (batch 64, 56 steps of 16 numbers, 64 units) and of a small network of
+# images (64 of 3 channels, 32 by 32), and a step of masked language modelling (4 layers of width 256, 32 texts of 64 tokens),
+# beside PyTorch, two threads each.
 #
 #   PYTHON=… docs/benchmarks/networks.sh     (an interpreter with torch; without one the peer is left out)
 set -euo pipefail
@@ -80,6 +81,40 @@ for _ in range(16):
     step()
     took.append((time.perf_counter() - begun) * 1e3)
 print(f'  PyTorch {torch.__version__}: masked-LM step {statistics.median(took[4:]):.1f} ms')
+print(f'  PyTorch: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB')
+PY
+fi
+
+echo "images"
+RAYON_NUM_THREADS=2 "$(dirname "$bench")/image_bench"
+if "${PYTHON:-python3}" -c 'import torch' 2>/dev/null; then
+  "${PYTHON:-python3}" - <<'PY'
+import resource, statistics, time, torch
+from torch import nn
+torch.set_num_threads(2)
+torch.manual_seed(1)
+layers = []
+for a, b in [(3, 32), (32, 64), (64, 128)]:
+    layers += [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
+network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+x, y = torch.rand(64, 3, 32, 32) * 2 - 1, torch.randint(10, (64,))
+def step():
+    optimiser.zero_grad()
+    nn.functional.cross_entropy(network(x), y).backward()
+    optimiser.step()
+def median(of, n, skip):
+    took = []
+    for _ in range(n):
+        begun = time.perf_counter()
+        of()
+        took.append((time.perf_counter() - begun) * 1e3)
+    return statistics.median(took[skip:])
+print(f'  PyTorch {torch.__version__}: training step {median(step, 50, 10):.1f} ms')
+network.eval()
+with torch.inference_mode():
+    for batch in (1, 64):
+        print(f'  PyTorch: inference, batch {batch}: {median(lambda: network(x[:batch]), 60, 10):.3f} ms')
 print(f'  PyTorch: peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB')
 PY
 fi

@@ -5,6 +5,7 @@
 //! on a GPU through burn's operations.
 
 mod activation;
+pub mod batch_norm;
 mod checkpoint;
 pub mod click;
 pub mod convolution;
@@ -14,6 +15,7 @@ mod init;
 pub mod losses;
 mod noise;
 pub mod optimise;
+pub mod pooling;
 pub mod recurrent;
 pub mod schedule;
 pub mod train;

@@ -27,7 +27,7 @@ fn total(parts: [f32; LANES]) -> f32 {
 
 /// `Σ f(a, b)`.
 #[inline(always)]
-fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut parts = [0.0; LANES];
     let (whole, rest) = a.as_chunks::<LANES>();
     let (whole_b, rest_b) = b.as_chunks::<LANES>();
@@ -45,6 +45,11 @@ fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 /// `Σ a b`.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     vectorised!({ sum_of(a, b, |a, b| a * b) })
+}
+
+/// `Σ a`.
+pub(crate) fn sum(a: &[f32]) -> f32 {
+    vectorised!({ sum_of(a, a, |a, _| a) })
 }
 
 /// `to += of`.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod click;
+mod convolution;
+mod images;
 mod losses;
 mod recurrent;
 mod train;

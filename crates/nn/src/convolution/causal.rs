@@ -1,8 +1,4 @@
 //! Convolution over steps, where a step sees itself and those before it.
-//!
-//! ```text
-//! y_t = b + Σ_k W_k x_{t - (K - 1 - k) · dilation}        zero before the first step
-//! ```
 
 use crate::init;
 use burn::module::{Module, Param};
