@@ -1,7 +1,7 @@
-//! Scaled dot-product attention of one sequence, block by block (Vaswani et al. 2017; blocks and the sums that are kept in
+//! Scaled dot-product attention of one sequence to itself or to another, block by block (Vaswani et al. 2017; blocks and the sums that are kept in
 //! place of the weights as in Dao et al. 2022).
 
-use super::pass::Plan;
+use super::Shape;
 use super::rows::{self, Dropout};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -9,6 +9,13 @@ use std::ops::Range;
 
 /// Rows of queries that go together.
 const BLOCK: usize = 64;
+
+/// Where queries, keys or values lie: numbers of a row, and where in it those of the first head begin.
+#[derive(Clone, Copy)]
+struct Lie {
+    each: usize,
+    from: usize,
+}
 
 /// How the heads of a layer attend.
 pub(super) struct Heads {
@@ -19,29 +26,46 @@ pub(super) struct Heads {
     causal: bool,
     dropout: Dropout,
     stream: u32,
+    query: Lie,
+    key: Lie,
+    value: Lie,
 }
 
 impl Heads {
-    pub(super) fn of(plan: &Plan, stream: u32) -> Self {
-        let size = plan.shape.width / plan.shape.heads;
-        Self {
-            heads: plan.shape.heads,
-            size,
-            scale: 1.0 / (size as f32).sqrt(),
-            causal: plan.shape.causal,
-            dropout: plan.dropout,
-            stream,
-        }
+    /// Of tokens among themselves: query, key and value of a token lie side by side.
+    pub(super) fn of(shape: &Shape, dropout: Dropout, stream: u32) -> Self {
+        let d = shape.width;
+        let [query, key, value] = [0, d, 2 * d].map(|from| Lie { each: 3 * d, from });
+        Self::new(shape, shape.causal, dropout, stream, [query, key, value])
+    }
+
+    /// Of tokens to those of other sequences: queries lie by themselves, key and value side by side.
+    pub(super) fn across(shape: &Shape, dropout: Dropout, stream: u32) -> Self {
+        let d = shape.width;
+        let query = Lie { each: d, from: 0 };
+        let [key, value] = [0, d].map(|from| Lie { each: 2 * d, from });
+        Self::new(shape, false, dropout, stream, [query, key, value])
+    }
+
+    fn new(
+        shape: &Shape,
+        causal: bool,
+        dropout: Dropout,
+        stream: u32,
+        [query, key, value]: [Lie; 3],
+    ) -> Self {
+        let size = shape.width / shape.heads;
+        let scale = 1.0 / (size as f32).sqrt();
+        Self { heads: shape.heads, size, scale, causal, dropout, stream, query, key, value }
     }
 
     fn width(&self) -> usize {
         self.heads * self.size
     }
 
-    /// Query, key or value (0, 1, 2) of a head, of the tokens `at`.
-    fn of_qkv<'a>(&self, qkv: &'a [f32], at: Range<usize>, head: usize, which: usize) -> MatRef<'a, f32> {
-        let (each, from) = (3 * self.width(), which * self.width() + head * self.size);
-        self.view(qkv, at, each, from)
+    /// What a head has of the tokens `at`.
+    fn part<'a>(&self, of: &'a [f32], at: Range<usize>, head: usize, lie: Lie) -> MatRef<'a, f32> {
+        self.view(of, at, lie.each, lie.from + head * self.size)
     }
 
     fn view<'a>(&self, of: &'a [f32], at: Range<usize>, each: usize, from: usize) -> MatRef<'a, f32> {
@@ -59,11 +83,11 @@ impl Heads {
     }
 
     /// The blocks of a sequence: queries, and the keys that any of them sees.
-    fn blocks(&self, at: Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let causal = self.causal;
+    fn blocks(&self, among: &Among) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let (causal, at, seen) = (self.causal, among.queries.clone(), among.keys.clone());
         at.clone().step_by(BLOCK).map(move |q| {
             let queries = q..(q + BLOCK).min(at.end);
-            let keys = at.start..if causal { queries.end } else { at.end };
+            let keys = seen.start..if causal { queries.end } else { seen.end };
             (queries, keys)
         })
     }
@@ -79,25 +103,40 @@ impl Heads {
     }
 }
 
-/// Attends within the tokens `at`, of which the first of all is the batch's token `first`.
+/// The tokens that attend and those that are attended to; the first of the queries is the batch's token `first`, less where
+/// they begin.
+pub(super) struct Among {
+    pub(super) queries: Range<usize>,
+    pub(super) keys: Range<usize>,
+    pub(super) first: usize,
+}
+
+impl Among {
+    /// The tokens of a sequence among themselves.
+    pub(super) fn themselves(at: Range<usize>, first: usize) -> Self {
+        Self { queries: at.clone(), keys: at, first }
+    }
+}
+
+/// Attends; `q` holds the queries, `kv` keys and values.
 pub(super) fn forward(
     heads: &Heads,
-    at: Range<usize>,
-    first: usize,
-    qkv: &[f32],
+    among: &Among,
+    q: &[f32],
+    kv: &[f32],
     attended: &mut [f32],
     sums: &mut [f32],
 ) {
-    let mut weights = vec![0.0; BLOCK.min(at.len()) * at.len()];
+    let mut weights = vec![0.0; BLOCK.min(among.queries.len()) * among.keys.len()];
     for head in 0..heads.heads {
-        for (queries, keys) in heads.blocks(at.clone()) {
+        for (queries, keys) in heads.blocks(among) {
             let (n, m) = (queries.len(), keys.len());
             let weights = &mut weights[..n * m];
             matmul(
                 MatMut::from_row_major_slice_mut(weights, n, m),
                 Accum::Replace,
-                heads.of_qkv(qkv, queries.clone(), head, 0),
-                heads.of_qkv(qkv, keys.clone(), head, 1).transpose(),
+                heads.part(q, queries.clone(), head, heads.query),
+                heads.part(kv, keys.clone(), head, heads.key).transpose(),
                 heads.scale,
                 Par::Seq,
             );
@@ -105,13 +144,13 @@ pub(super) fn forward(
                 let (seen, hidden) = row.split_at_mut(heads.seen(query, &keys));
                 sums[query * heads.heads + head] = rows::softmax(seen);
                 hidden.fill(0.0);
-                heads.dropout.apply_row(seen, heads.stream, heads.row(first, query, head));
+                heads.dropout.apply_row(seen, heads.stream, heads.row(among.first, query, head));
             }
             matmul(
                 heads.view_mut(attended, queries, heads.width(), head * heads.size),
                 Accum::Replace,
                 MatRef::from_row_major_slice(weights, n, m),
-                heads.of_qkv(qkv, keys, head, 2),
+                heads.part(kv, keys, head, heads.value),
                 1.0,
                 Par::Seq,
             );
@@ -119,34 +158,35 @@ pub(super) fn forward(
     }
 }
 
-/// The way back of [`forward`]; `dqkv` comes as zeros.
+/// The way back of [`forward`]; `dq` and `dkv` come as zeros. Without `dkv` all three lie in `dq`.
 #[expect(clippy::too_many_arguments, reason = "each is a slice of its own")]
 pub(super) fn backward(
     heads: &Heads,
-    at: Range<usize>,
-    first: usize,
-    qkv: &[f32],
+    among: &Among,
+    q: &[f32],
+    kv: &[f32],
     attended: &[f32],
     sums: &[f32],
     dattended: &[f32],
-    dqkv: &mut [f32],
+    dq: &mut [f32],
+    mut dkv: Option<&mut [f32]>,
 ) {
     let (width, size) = (heads.width(), heads.size);
-    let most = BLOCK.min(at.len()) * at.len();
+    let most = BLOCK.min(among.queries.len()) * among.keys.len();
     let (mut weights, mut slopes) = (vec![0.0; most], vec![0.0; most]);
     for head in 0..heads.heads {
-        for (queries, keys) in heads.blocks(at.clone()) {
+        for (queries, keys) in heads.blocks(among) {
             let (n, m) = (queries.len(), keys.len());
             let (weights, slopes) = (&mut weights[..n * m], &mut slopes[..n * m]);
-            let q = heads.of_qkv(qkv, queries.clone(), head, 0);
-            let k = heads.of_qkv(qkv, keys.clone(), head, 1);
-            let v = heads.of_qkv(qkv, keys.clone(), head, 2);
+            let own = heads.part(q, queries.clone(), head, heads.query);
+            let k = heads.part(kv, keys.clone(), head, heads.key);
+            let v = heads.part(kv, keys.clone(), head, heads.value);
             let out = heads.view(dattended, queries.clone(), width, head * size);
             let over = Accum::Replace;
             matmul(
                 MatMut::from_row_major_slice_mut(weights, n, m),
                 over,
-                q,
+                own,
                 k.transpose(),
                 heads.scale,
                 Par::Seq,
@@ -161,20 +201,21 @@ pub(super) fn backward(
                 unseen.fill(0.0);
                 let of = query * width + head * size;
                 let told: f32 = rows::dot(&attended[of..of + size], &dattended[of..of + size]);
-                let row = heads.row(first, query, head);
+                let row = heads.row(among.first, query, head);
                 heads.dropout.apply_row(slopes, heads.stream, row);
                 rows::softmax_back(weights, slopes, sums[query * heads.heads + head], told);
                 heads.dropout.apply_row(weights, heads.stream, row);
             }
             let weights = MatRef::from_row_major_slice(weights, n, m);
             let slopes = MatRef::from_row_major_slice(slopes, n, m);
-            let mut add = |at: Range<usize>, which: usize, accum, a, b, by: f32| {
-                let to = heads.view_mut(dqkv, at, 3 * width, which * width + head * size);
+            let add = |to: &mut [f32], at: Range<usize>, lie: Lie, accum, a, b, by: f32| {
+                let to = heads.view_mut(to, at, lie.each, lie.from + head * size);
                 matmul(to, accum, a, b, by, Par::Seq);
             };
-            add(queries, 0, over, slopes, k, heads.scale);
-            add(keys.clone(), 1, Accum::Add, slopes.transpose(), q, heads.scale);
-            add(keys, 2, Accum::Add, weights.transpose(), out, 1.0);
+            add(dq, queries, heads.query, over, slopes, k, heads.scale);
+            let dkv = dkv.as_deref_mut().unwrap_or(&mut *dq);
+            add(dkv, keys.clone(), heads.key, Accum::Add, slopes.transpose(), own, heads.scale);
+            add(dkv, keys, heads.value, Accum::Add, weights.transpose(), out, 1.0);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Transformer layers over sequences of any lengths that lie one after the other.
+//! Transformer layers over sequences of any lengths that lie one after the other: an [`Encoder`], a [`Decoder`] that writes
+//! one sequence after another was read, and what tells a token its place ([`Positions`]).
 //!
 //! ```text
 //! tokens of all sequences [Σ lengths, width] ─→ layer ─→ … ─→ layer ─→ (normalisation) ─→ [Σ lengths, width]
@@ -7,22 +8,28 @@
 //!
 //! Padding never enters, so a batch costs what its tokens cost. On the CPU a layer is one operation with a way back of its
 //! own; elsewhere sequences are padded and the layer is put together from the backend's operations. Weights lie as those of
-//! PyTorch's `TransformerEncoderLayer` do.
+//! PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer` do.
 
 mod attention;
+mod decoder;
 mod op;
+mod operations;
 mod pass;
+mod positions;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
+
+pub use decoder::{Decoder, DecoderParams};
+pub use positions::Positions;
 
 use crate::init;
 use crate::noise::Noise;
 use burn::backend::Dispatch;
 use burn::module::{Module, Param};
-use burn::tensor::activation::{gelu, relu, silu, softmax};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use op::TransformerOps;
+use operations::{Attend, activate, dense, flat, split};
 use pass::Plan;
 use rand::{Rng, RngExt};
 use rows::Dropout;
@@ -302,11 +309,6 @@ impl Encoder {
 impl Layer {
     /// All weights, in the order of [`Shape::parts`].
     fn flat(&self) -> Tensor<1> {
-        let flat = |of: &Param<Tensor<2>>| {
-            let of = of.val();
-            let n = of.dims().iter().product::<usize>();
-            of.reshape([n])
-        };
         let parts = vec![
             flat(&self.in_proj_weight),
             self.in_proj_bias.val(),
@@ -333,23 +335,17 @@ impl Layer {
         dropout: f64,
         noise: &mut Noise,
     ) -> Tensor<2> {
-        let dense = |x: Tensor<2>, w: &Param<Tensor<2>>, b: &Param<Tensor<1>>| {
-            x.matmul(w.val().transpose()) + b.val().unsqueeze()
-        };
+        let d = shape.width;
+        let how = Attend { heads: shape.heads, causal: shape.causal, dropout };
         let attend = |x: Tensor<2>, noise: &mut Noise| {
-            let qkv = dense(x, &self.in_proj_weight, &self.in_proj_bias);
-            let told = attend(qkv, shape, packed, dropout, noise);
-            noise.dropout(dense(told, &self.out_proj_weight, &self.out_proj_bias), dropout)
+            let qkv = dense(x, self.in_proj_weight.val(), self.in_proj_bias.val());
+            let told = operations::attend(split(qkv, d), packed, packed, how, noise);
+            noise.dropout(dense(told, self.out_proj_weight.val(), self.out_proj_bias.val()), dropout)
         };
         let feed = |x: Tensor<2>, noise: &mut Noise| {
-            let up = dense(x, &self.linear1_weight, &self.linear1_bias);
-            let active = match shape.activation {
-                Activation::Relu => relu(up),
-                Activation::Gelu => gelu(up),
-                Activation::Silu => silu(up),
-            };
-            let active = noise.dropout(active, dropout);
-            noise.dropout(dense(active, &self.linear2_weight, &self.linear2_bias), dropout)
+            let up = dense(x, self.linear1_weight.val(), self.linear1_bias.val());
+            let active = noise.dropout(activate(up, shape.activation), dropout);
+            noise.dropout(dense(active, self.linear2_weight.val(), self.linear2_bias.val()), dropout)
         };
         if shape.norm_before {
             let y = x.clone() + attend(self.norm1.by_operations(x), noise);
@@ -359,41 +355,4 @@ impl Layer {
             self.norm2.by_operations(y.clone() + feed(y, noise))
         }
     }
-}
-
-/// Attention from operations of the backend: `[tokens, 3 · width]` to `[tokens, width]`.
-fn attend(qkv: Tensor<2>, shape: &Shape, packed: &Packed, dropout: f64, noise: &mut Noise) -> Tensor<2> {
-    let device = qkv.device();
-    let plain = device.clone().without_autodiff();
-    let (d, heads) = (shape.width, shape.heads);
-    let offsets = packed.offsets();
-    let lengths: Vec<usize> = offsets.windows(2).map(|w| w[1] - w[0]).collect();
-    let (n, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
-    // Where each place of the padded batch is among the tokens (padding: anywhere), and the other way round.
-    let place = |s: usize, t: usize| if t < lengths[s] { offsets[s] + t } else { 0 };
-    let padded: Vec<i64> = (0..n * longest).map(|k| place(k / longest, k % longest) as i64).collect();
-    let back: Vec<i64> =
-        (0..n).flat_map(|s| (0..lengths[s]).map(move |t| (s * longest + t) as i64)).collect();
-    let whole = |of: Vec<i64>| {
-        let n = of.len();
-        Tensor::<1, Int>::from_data(TensorData::new(of, [n]), &device)
-    };
-    let mut hidden = vec![0.0_f32; n * longest * longest];
-    for (k, value) in hidden.iter_mut().enumerate() {
-        let (s, q, key) = (k / (longest * longest), k / longest % longest, k % longest);
-        if key >= lengths[s] || (shape.causal && key > q) {
-            *value = -1e9;
-        }
-    }
-    let hidden = Tensor::<4>::from_data(TensorData::new(hidden, [n, 1, longest, longest]), &plain);
-    let qkv = qkv.select(0, whole(padded)).reshape([n, longest, 3, heads, d / heads]);
-    let part = |k: usize| {
-        let of = qkv.clone().slice([0..n, 0..longest, k..k + 1, 0..heads, 0..d / heads]);
-        of.squeeze_dim::<4>(2).swap_dims(1, 2)
-    };
-    let scale = 1.0 / ((d / heads) as f64).sqrt();
-    let scores = part(0).matmul(part(1).swap_dims(2, 3)) * scale + hidden;
-    let weights = noise.dropout(softmax(scores, 3), dropout);
-    let told = weights.matmul(part(2)).swap_dims(1, 2).reshape([n * longest, d]);
-    told.select(0, whole(back))
 }

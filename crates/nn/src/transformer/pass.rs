@@ -11,7 +11,7 @@
 //! change no bit. What attention has weighed is not kept but worked out again on the way back.
 
 use super::Shape;
-use super::attention::{self, Heads};
+use super::attention::{self, Among, Heads};
 use super::rows::{self, Dropout, Norm};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -20,9 +20,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Tokens from which on a part is full.
-const PART: usize = 384;
+pub(super) const PART: usize = 384;
 /// Gradients of the weights that are summed side by side, at most.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// How a layer goes over a batch.
 #[derive(Clone, Debug)]
@@ -112,24 +112,32 @@ pub(super) struct Kept {
     up: Vec<f32>,
 }
 
-fn matrix(of: &[f32], columns: usize) -> MatRef<'_, f32> {
+pub(super) fn matrix(of: &[f32], columns: usize) -> MatRef<'_, f32> {
     MatRef::from_row_major_slice(of, of.len() / columns, columns)
 }
 
-fn matrix_mut(of: &mut [f32], columns: usize) -> MatMut<'_, f32> {
+pub(super) fn matrix_mut(of: &mut [f32], columns: usize) -> MatMut<'_, f32> {
     let rows = of.len() / columns;
     MatMut::from_row_major_slice_mut(of, rows, columns)
 }
 
 /// `out = x wᵀ + bias`; `w` has a row for each column of `out`.
-fn dense(out: &mut [f32], x: &[f32], w: &[f32], bias: &[f32]) {
+pub(super) fn dense(out: &mut [f32], x: &[f32], w: &[f32], bias: &[f32]) {
     let (to, from) = (bias.len(), w.len() / bias.len());
     out.chunks_exact_mut(to).for_each(|row| row.copy_from_slice(bias));
     matmul(matrix_mut(out, to), Accum::Add, matrix(x, from), matrix(w, from).transpose(), 1.0, Par::Seq);
 }
 
 /// The way back of [`dense`]: `dx = d w` (added if `add`), `dw += dᵀ x`, `dbias += Σ d`.
-fn dense_back(dx: &mut [f32], add: bool, d: &[f32], x: &[f32], w: &[f32], dw: &mut [f32], dbias: &mut [f32]) {
+pub(super) fn dense_back(
+    dx: &mut [f32],
+    add: bool,
+    d: &[f32],
+    x: &[f32],
+    w: &[f32],
+    dw: &mut [f32],
+    dbias: &mut [f32],
+) {
     let (to, from) = (dbias.len(), w.len() / dbias.len());
     let accum = if add { Accum::Add } else { Accum::Replace };
     matmul(matrix_mut(dx, from), accum, matrix(d, to), matrix(w, from), 1.0, Par::Seq);
@@ -138,7 +146,7 @@ fn dense_back(dx: &mut [f32], add: bool, d: &[f32], x: &[f32], w: &[f32], dw: &m
 }
 
 /// Cuts `of` where the parts end; it has `each` values a token.
-fn cut<'a>(mut of: &'a mut [f32], parts: &[usize], each: usize) -> Vec<&'a mut [f32]> {
+pub(super) fn cut<'a>(mut of: &'a mut [f32], parts: &[usize], each: usize) -> Vec<&'a mut [f32]> {
     parts
         .iter()
         .map(|tokens| {
@@ -150,10 +158,10 @@ fn cut<'a>(mut of: &'a mut [f32], parts: &[usize], each: usize) -> Vec<&'a mut [
 }
 
 /// The streams of dropout within a layer.
-const ON_WEIGHTS: u32 = 0;
-const ON_ATTENDED: u32 = 1;
-const ON_INNER: u32 = 2;
-const ON_FED: u32 = 3;
+pub(super) const ON_WEIGHTS: u32 = 0;
+pub(super) const ON_ATTENDED: u32 = 1;
+pub(super) const ON_INNER: u32 = 2;
+pub(super) const ON_FED: u32 = 3;
 
 /// Forward; `keep` says whether the way back will be asked for.
 pub(super) fn forward(plan: &Plan, x: &[f32], flat: &[f32], keep: bool) -> (Vec<f32>, Kept) {
@@ -227,10 +235,10 @@ pub(super) fn forward(plan: &Plan, x: &[f32], flat: &[f32], keep: bool) -> (Vec<
         } else {
             dense(qkv, x, w.qkv, w.qkv_bias);
         }
-        let heads = Heads::of(plan, ON_WEIGHTS);
+        let heads = Heads::of(shape, plan.dropout, ON_WEIGHTS);
         for s in sequences.clone() {
             let here = plan.offsets[s] - tokens.start..plan.offsets[s + 1] - tokens.start;
-            attention::forward(&heads, here, tokens.start, qkv, attended, sums);
+            attention::forward(&heads, &Among::themselves(here, tokens.start), qkv, qkv, attended, sums);
         }
         // The branch's end, and where it joins.
         dense(&mut v, attended, w.out, w.out_bias);
@@ -378,10 +386,11 @@ fn back_part(
     let mut dattended = branch;
     dense_back(&mut dattended, false, &dy, attended, w.out, dout_w, dout_b);
     let mut dqkv = vec![0.0; n * 3 * d];
-    let heads = Heads::of(plan, ON_WEIGHTS);
+    let heads = Heads::of(shape, plan.dropout, ON_WEIGHTS);
     for s in sequences {
         let here = plan.offsets[s] - tokens.start..plan.offsets[s + 1] - tokens.start;
-        attention::backward(&heads, here, tokens.start, qkv, attended, sums, &dattended, &mut dqkv);
+        let among = Among::themselves(here, tokens.start);
+        attention::backward(&heads, &among, qkv, qkv, attended, sums, &dattended, &mut dqkv, None);
     }
     if shape.norm_before {
         rows::norm(&mut v, x, w.norm1);

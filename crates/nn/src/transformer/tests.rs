@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use super::*;
+use burn::tensor::TensorData;
 use rand::RngExt;
 use tradewind_core::Run;
 

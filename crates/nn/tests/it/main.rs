@@ -3,6 +3,7 @@
 
 mod click;
 mod convolution;
+mod decoder;
 mod images;
 mod losses;
 mod recurrent;
