@@ -14,7 +14,7 @@ cargo build --release --locked --quiet --workspace --example click_bench --examp
 bench=${CARGO_TARGET_DIR:-target}/release/examples
 export RAYON_NUM_THREADS=2
 if [ -z "${DEV:-}" ]; then
-  for architecture in fm dnn deep_fm dcn_v2; do
+  for architecture in fm dnn deep_fm dcn_v2 cnn; do
     echo "$architecture"
     "$bench/click_bench" $architecture
     if "$PYTHON" -c 'import torch' 2>/dev/null; then
@@ -34,12 +34,16 @@ class Network(nn.Module):
         layers = [l for a, b in zip(sizes, sizes[1:]) for l in (nn.Linear(a, b), nn.ReLU(), nn.Dropout(.3))]
         self.deep = nn.Sequential(*layers, nn.Linear(400, 1)) if architecture != 'fm' else None
         self.up = nn.ModuleList(nn.Linear(whole, whole) for _ in range(3)) if architecture == 'dcn_v2' else None
+        self.filters = nn.ModuleList(nn.Conv1d(width, width, 3) for _ in range(2 if architecture == 'cnn' else 0))
     def forward(self, places, z):
         v = self.vectors(places)
         score = self.weights(places).sum(1) + self.straight(z)
         if architecture in ('fm', 'deep_fm'):
             s = v.sum(1)
             score = score + .5 * (s * s - (v * v).sum(1)).sum(1, keepdim=True)
+        for filters in self.filters:
+            # A field sees itself and the two before it.
+            v = filters(nn.functional.pad(v.transpose(1, 2), (2, 0))).relu().transpose(1, 2)
         if self.deep is not None:
             x0 = x = torch.cat([v.flatten(1), z], 1)
             score = score + self.deep(x0)
