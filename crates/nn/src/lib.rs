@@ -11,6 +11,7 @@ pub mod click;
 pub mod convolution;
 pub mod dense;
 pub mod device;
+pub mod graph;
 mod init;
 pub mod losses;
 mod noise;

@@ -4,6 +4,7 @@
 mod click;
 mod convolution;
 mod decoder;
+mod graph;
 mod images;
 mod losses;
 mod recurrent;
