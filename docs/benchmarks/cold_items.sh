@@ -21,7 +21,7 @@ for name in ["sequences", "items"]:
         table["title"] = table.title.str.replace(r"\s+", " ", regex=True)
     table.to_csv(f"{out}/{name}.tsv", sep="\t", index=False, quoting=3)
 P
-[ $# -gt 0 ] || set -- content '{}' cold_factors '{}'
+[ $# -gt 0 ] || set -- content '{}' cold_factors '{}' two_tower '{}'
 options=()
 [ -z "${DEV:-}" ] || options+=(--dev)
 while [ $# -gt 1 ]; do

@@ -24,6 +24,7 @@ slim {}
 graph_filter {}
 random_walk {}
 bpr {}
+light_gcn {}
 ease {"regularization":1000}
 hybrid {"held_back":"random","users_max":10000,"models":"ease {\"regularization\":1000},ials,user_knn,transitions {\"backward\":1,\"history\":1000,\"history_decay\":1}"}
 M

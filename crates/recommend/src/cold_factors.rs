@@ -16,8 +16,7 @@
 use crate::content::{Content, Features};
 use crate::fitted::{Learnt, Model, build, load};
 use crate::ials::{Factors, Ials};
-use crate::wide::{Panels, add_scaled};
-use rayon::prelude::*;
+use crate::wide::{Panels, add_scaled, times};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
@@ -154,18 +153,6 @@ impl ColdFactors {
     fn content(&self) -> Content {
         Content { items_min: self.items_min, ..Content::default() }
     }
-}
-
-/// `rows × right`, `right` being columns of `rows` × `width`. Each line is added up in one order.
-fn times(rows: &SparseRows, right: &[f32], width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; rows.n_rows() * width];
-    out.par_chunks_mut(width.max(1)).enumerate().for_each(|(r, line)| {
-        let (columns, values) = rows.row(r);
-        for (c, v) in columns.iter().zip(values) {
-            add_scaled(line, *v, &right[*c as usize * width..(*c as usize + 1) * width]);
-        }
-    });
-    out
 }
 
 /// The sum of products of every column.

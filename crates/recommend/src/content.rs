@@ -201,6 +201,11 @@ impl Features {
         out
     }
 
+    /// Numbers of a vector, which are the first columns of [`Features::joined`].
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     fn prepared(mut self) -> Self {
         self.postings = Some(self.terms.transposed());
         self

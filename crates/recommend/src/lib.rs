@@ -24,11 +24,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `random_walk`, `graph_filter`, `ials`, `bpr`, `ease`, `slim` | taste: what goes with the whole history |
+//! | `popularity`, `item_knn`, `user_knn`, `rp3beta`, `random_walk`, `graph_filter`, `ials`, `bpr`, `light_gcn`, `ease`, `slim` | taste: what goes with the whole history |
 //! | `svdpp` | ratings: what somebody would give |
 //! | `transitions`, `slit`, `sasrec`, `bert4rec`, `gru4rec`, `session_knn` | sequence: what comes next |
 //! | `buy_again` | rhythm: what will be bought again |
-//! | `content`, `cold_factors` | attributes: what is alike by terms and vectors, and where they place new items |
+//! | `content`, `cold_factors`, `two_tower` | attributes: what is alike by terms and vectors, and where they place new items |
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
 //! | `hybrid`, `ranker` | several of them, weighted on events held back, or put in order by trees learnt there |
 //! | `bandit` | what to show when showing is also the way to learn (a policy, not in the catalogue) |
@@ -89,6 +89,7 @@ catalog! {
     graph_filter::GraphFilter,
     ials::Ials,
     bpr::Bpr,
+    light_gcn::LightGcn,
     ease::Ease,
     slim::Slim,
     svdpp::SvdPp,
@@ -101,6 +102,7 @@ catalog! {
     buy_again::BuyAgain,
     content::Content,
     cold_factors::ColdFactors,
+    two_tower::TwoTower,
     factorisation_machine::FactorisationMachine,
     hybrid::Hybrid,
     ranker::Ranker,

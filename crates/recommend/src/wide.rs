@@ -3,6 +3,9 @@
 //! All give the same bits, since each lane does the same IEEE operations in the same order and no multiplication is
 //! fused with an addition.
 
+use rayon::prelude::*;
+use tradewind_core::SparseRows;
+
 /// Numbers worked on side by side.
 pub(crate) const LANES: usize = 16;
 
@@ -167,6 +170,32 @@ wide! {
     fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
         for (to, from) in to.iter_mut().zip(from) {
             *to += factor * from;
+        }
+    }
+}
+
+/// Rows of a sparse matrix that are worked on together.
+const TOGETHER: usize = 32;
+
+/// `rows × right`, `right` being columns of `rows` × `width`. Each line is added up in one order.
+pub(crate) fn times(rows: &SparseRows, right: &[f32], width: usize) -> Vec<f32> {
+    let mut out = vec![0.0; rows.n_rows() * width];
+    out.par_chunks_mut(TOGETHER * width.max(1)).enumerate().for_each(|(part, lines)| {
+        for (r, line) in (part * TOGETHER..).zip(lines.chunks_exact_mut(width.max(1))) {
+            let (columns, values) = rows.row(r);
+            add_rows(line, columns, values, right);
+        }
+    });
+    out
+}
+
+wide! {
+    /// Adds the rows of `from` that `columns` name, each as long as the line, times its value.
+    fn add_rows(line: &mut [f32], columns: &[u32], values: &[f32], from: &[f32]) {
+        let width = line.len();
+        for (c, v) in columns.iter().zip(values) {
+            let row = &from[*c as usize * width..][..width];
+            line.iter_mut().zip(row).for_each(|(line, row)| *line += v * row);
         }
     }
 }

@@ -499,8 +499,19 @@ fn a_cancelled_run_stops() {
     let data = mixed(9);
     let run = Run::new(1);
     run.cancel();
-    for name in ["ials", "item_knn", "ease", "slim", "bpr", "svdpp", "graph_filter", "transitions", "hybrid"]
-    {
+    for name in [
+        "ials",
+        "item_knn",
+        "ease",
+        "slim",
+        "bpr",
+        "light_gcn",
+        "svdpp",
+        "graph_filter",
+        "transitions",
+        "two_tower",
+        "hybrid",
+    ] {
         let model = (tradewind_recommend::entry(name).unwrap().build)(&Params::new()).unwrap();
         assert!(model.fit(&run, &data).is_err(), "{name}");
         // An update that fails changes nothing.
@@ -564,7 +575,7 @@ fn one_answer_at_a_time_is_the_same_answer() {
 fn contributions_add_up_to_the_score() {
     let data = mixed(11);
     let items: Vec<u32> = (0..data.items().len() as u32).collect();
-    for name in ["ials", "ease", "item_knn", "rp3beta", "transitions"] {
+    for name in ["ials", "light_gcn", "ease", "item_knn", "rp3beta", "transitions"] {
         let fitted = fit(tradewind_recommend::entry(name).unwrap(), &Run::new(5), &data);
         for u in [0_u32, 7, 33] {
             // Without the user, so that factors are folded in from the history.
