@@ -11,7 +11,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tradewind-core", &[]),
     ("tradewind-ingest", &["tradewind-core"]),
     ("tradewind-warehouse", &["tradewind-core"]),
-    ("tradewind-learn", &["tradewind-core"]),
+    ("tradewind-learn", &["tradewind-core", "tradewind-nn"]),
     ("tradewind-nn", &["tradewind-core"]),
     ("tradewind-text", &["tradewind-core"]),
     ("tradewind-forecast", &["tradewind-core", "tradewind-learn", "tradewind-nn"]),
