@@ -27,6 +27,7 @@ pub mod recommender;
 pub mod run;
 pub mod sparse;
 pub mod tables;
+pub mod training_curve;
 pub mod trend;
 
 pub use attributes::{Attributes, Embeddings};
@@ -44,4 +45,5 @@ pub use recommender::{
 };
 pub use run::{Device, Progress, Run, Silent};
 pub use sparse::SparseRows;
+pub use training_curve::TrainingCurve;
 pub use trend::{Basis, ChangePoint, Direction, Driver, DriverKind, Stage, Trend};

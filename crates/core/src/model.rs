@@ -4,6 +4,7 @@ use crate::error::{Error, ParamFault, Result};
 use crate::forecast::Forecast;
 use crate::panel::{Covariate, Panel};
 use crate::run::Run;
+use crate::training_curve::TrainingCurve;
 use serde_json::{Map, Value};
 
 /// Parameters as they come from a command line, a file or a request: names and JSON values.
@@ -45,6 +46,10 @@ pub trait FittedForecaster: Send + Sync {
     fn update(&mut self, run: &Run, newer: &Panel) -> Result<()>;
     /// The state as JSON; the catalogue's `load` reads it back.
     fn save(&self) -> Result<Value>;
+    /// How each part that is trained in rounds (a network) went; empty where nothing is. They are part of the saved state.
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        Vec::new()
+    }
 }
 
 /// What a model needs. Callers ask before they fit.

@@ -5,6 +5,7 @@ use crate::ids::Ids;
 use crate::interactions::{History, Interactions};
 use crate::model::{ParamSpec, Params, read_params};
 use crate::run::Run;
+use crate::training_curve::TrainingCurve;
 use serde_json::Value;
 
 /// A set of items, one bit each.
@@ -224,6 +225,10 @@ pub trait FittedRecommender: Send + Sync {
     fn update(&mut self, run: &Run, newer: &Interactions) -> Result<()>;
     /// The state as JSON; the catalogue's `load` reads it back.
     fn save(&self) -> Result<Value>;
+    /// How each part that is trained in rounds (a network) went; empty where nothing is. They are part of the saved state.
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        Vec::new()
+    }
     /// Writes the model's own scores of all items for each past, one row each, into `out`, on the caller's thread.
     /// Larger is better; 0 means no opinion where the model is one that knows few items of each user.
     fn scores(&self, pasts: &[Past<'_>], out: &mut [f32]) -> Result<()>;

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tradewind_core::{
     Ahead, Error, FittedForecaster, Forecast, Forecaster, ForecasterEntry, Needs, Panel, ParamKind, ParamSpec,
-    Params, Result, Run,
+    Params, Result, Run, TrainingCurve,
 };
 
 /// The catalogue entry.
@@ -213,6 +213,14 @@ impl FittedForecaster for FittedCombination {
     /// Every member refuses the same updates, so that the first one's refusal leaves all as they were.
     fn update(&mut self, run: &Run, newer: &Panel) -> Result<()> {
         self.members.iter_mut().try_for_each(|m| m.update(run, newer))
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        let of = |m: &Box<dyn FittedForecaster>| {
+            let curves = m.training_curves().into_iter();
+            curves.map(|c| c.within(m.name())).collect::<Vec<_>>()
+        };
+        self.members.iter().flat_map(of).collect()
     }
 
     fn save(&self) -> Result<Value> {

@@ -35,7 +35,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use tradewind_core::metrics::point;
-use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Forecaster, Panel, Result, Run};
+use tradewind_core::{
+    Ahead, Error, FittedForecaster, Forecast, Forecaster, Panel, Result, Run, TrainingCurve,
+};
 
 /// Fewest scores that a class must have for quantiles of its own.
 const OWN_CLASS_SCORES: usize = 300;
@@ -170,6 +172,10 @@ impl FittedForecaster for FittedConformal {
             c.note(newer);
         }
         Ok(())
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.inner.training_curves()
     }
 
     fn save(&self) -> Result<Value> {

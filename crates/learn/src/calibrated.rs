@@ -11,7 +11,7 @@ use crate::learner::{FittedLearner, Learner, Task, save};
 use crate::matrix::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Error, ParamCheck, Params, Result, Run};
+use tradewind_core::{Error, ParamCheck, Params, Result, Run, TrainingCurve};
 
 /// How probabilities are corrected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +192,10 @@ impl FittedLearner for FittedCalibrated {
 
     fn importance(&self) -> Option<Vec<f64>> {
         self.base.importance()
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.base.training_curves()
     }
 }
 

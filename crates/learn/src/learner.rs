@@ -4,7 +4,7 @@ use crate::linear::Coefficient;
 use crate::matrix::{Dataset, Matrix};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Error, ParamSpec, Params, Result, Run};
+use tradewind_core::{Error, ParamSpec, Params, Result, Run, TrainingCurve};
 
 /// What is to be learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +105,11 @@ pub trait FittedLearner: Send + Sync {
 
     /// The state as JSON; the catalogue's `load` reads it back bit for bit.
     fn save(&self) -> Result<Value>;
+
+    /// How each part that is trained in rounds (a network) went; empty where nothing is. They are part of the saved state.
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        Vec::new()
+    }
 
     /// How much each column matters, not negative, in the order of the columns; absent where the estimator has no own
     /// measure (permutation importance always works).

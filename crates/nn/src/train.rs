@@ -7,6 +7,9 @@
 //!
 //! All chance comes from the seed, the epoch and the step, so a training that is taken up again from a checkpoint goes on
 //! to the bit as if it had not been broken off.
+//!
+//! The losses of every epoch are kept ([`Trained::curve`]); [`tradewind_core::training_curve`] says by stated rules whether they
+//! tell of under- or overfitting, and is what saved models carry.
 
 use crate::checkpoint::Checkpoint;
 use crate::noise::Noise;
@@ -16,7 +19,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Error, ParamCheck, Result, Run};
+pub use tradewind_core::training_curve::{Epoch, Fit, fit};
+use tradewind_core::{Error, ParamCheck, Result, Run, TrainingCurve};
 
 /// The streams of chance: shuffling, and the noise of steps.
 const SHUFFLE: u64 = 1 << 40;
@@ -105,19 +109,6 @@ impl TrainParams {
     }
 }
 
-/// One epoch of the learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// The mean loss of its batches.
-    pub training: f64,
-    /// The loss on data that training does not see.
-    pub validation: Option<f64>,
-    /// The learning rate of its last step.
-    pub rate: f64,
-    /// The largest norm of the gradients before they were clipped.
-    pub norm: f64,
-}
-
 /// A trained network.
 #[derive(Debug)]
 pub struct Trained<N> {
@@ -130,42 +121,21 @@ pub struct Trained<N> {
 }
 
 impl<N> Trained<N> {
-    /// How the network has learnt, from its curve.
+    /// How the network has learnt, from its curve alone.
     pub fn fit(&self) -> Fit {
-        fit(&self.curve)
+        fit(&self.curve, None)
     }
-}
 
-/// What a learning curve says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Validation still falls with training: more epochs would help.
-    Unfinished,
-    /// Validation rises while training falls: it learns by heart.
-    Overfitting,
-    /// Training itself hardly gets better than at the beginning.
-    Underfitting,
-    /// Neither.
-    Sound,
-}
-
-/// Reads a learning curve.
-pub fn fit(curve: &[Epoch]) -> Fit {
-    let (Some(first), Some(last)) = (curve.first(), curve.last()) else { return Fit::Sound };
-    let seen: Vec<f64> = curve.iter().filter_map(|e| e.validation).collect();
-    let best = seen.iter().copied().fold(f64::INFINITY, f64::min);
-    let gained = first.training - last.training;
-    if curve.len() > 1 && gained <= 0.01 * first.training.abs() {
-        return Fit::Underfitting;
-    }
-    let Some(now) = last.validation else { return Fit::Sound };
-    if now > best + 0.05 * best.abs() && gained > 0.0 {
-        return Fit::Overfitting;
-    }
-    match seen.len() {
-        n if n >= 3 && now <= best && seen[n - 2] - now > 0.01 * now.abs() => Fit::Unfinished,
-        _ => Fit::Sound,
+    /// The curve as it is kept beside a saved model: of the part called `name`, with the loss in words and that of a
+    /// constant answer on the rows held back, where it is known.
+    pub fn told(&self, name: &str, loss: &str, constant: Option<f64>) -> TrainingCurve {
+        TrainingCurve {
+            name: name.to_owned(),
+            loss: loss.to_owned(),
+            epochs: self.curve.clone(),
+            best: self.best,
+            constant,
+        }
     }
 }
 

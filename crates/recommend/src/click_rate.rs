@@ -19,7 +19,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use tradewind_core::{Error, ParamCheck, Result, Run};
+use tradewind_core::{Error, ParamCheck, Result, Run, TrainingCurve};
 use tradewind_learn::Frame;
 use tradewind_learn::frame::Column;
 use tradewind_nn::burn::tensor::{Device, Tensor, TensorData};
@@ -132,6 +132,9 @@ pub struct FittedClickRate {
     /// As safetensors.
     #[serde(with = "networks")]
     networks: Vec<Vec<u8>>,
+    /// How each of them was trained; models of earlier versions have none.
+    #[serde(default)]
+    curves: Vec<TrainingCurve>,
 }
 
 /// Weights of networks as text.
@@ -214,8 +217,14 @@ impl ClickRate {
             )));
         }
         let columns = shown.columns().iter().map(|(name, c)| field(name, c)).collect::<Result<Vec<_>>>()?;
-        let mut fitted =
-            FittedClickRate { params: self.clone(), columns, earned: vec![], rate, networks: vec![] };
+        let mut fitted = FittedClickRate {
+            params: self.clone(),
+            columns,
+            earned: vec![],
+            rate,
+            networks: vec![],
+            curves: vec![],
+        };
         let codes = fitted.codes(shown)?;
         let mut rng = run.rng(41);
         let fold: Vec<u8> = (0..n).map(|_| rng.random_range(0..FOLDS as u8)).collect();
@@ -241,6 +250,7 @@ impl ClickRate {
             let mut own = run.clone();
             own.seed = run.seed.wrapping_add(seed);
             let trained = run.install(|| train(&own, &task, network, &training, None, &mut |_| Ok(true)))?;
+            fitted.curves.push(trained.told(&(seed + 1).to_string(), "log loss", None));
             fitted.networks.push(Weights::of(&trained.network).to_safetensors(&HashMap::new())?);
         }
         Ok(fitted)
@@ -309,6 +319,11 @@ impl FittedClickRate {
             }
         }
         Ok(scores.into_iter().map(|s| 1.0 / (1.0 + (-s).exp())).collect())
+    }
+
+    /// How each network was trained.
+    pub fn training_curves(&self) -> &[TrainingCurve] {
+        &self.curves
     }
 
     /// The pairs of fields that are counted, those that say most first.

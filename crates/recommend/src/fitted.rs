@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::{
     Ask, FittedRecommender, History, Interactions, ItemSet, ParamCheck, Params, Past, Ranking, Recommender,
-    RecommenderEntry, Result, Run,
+    RecommenderEntry, Result, Run, TrainingCurve,
 };
 
 /// A method with its parameters.
@@ -86,6 +86,11 @@ pub(crate) trait Learnt: Send + Sync + Serialize + DeserializeOwned + 'static {
         out
     }
 
+    /// See [`FittedRecommender::training_curves`].
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        Vec::new()
+    }
+
     /// How alike two items are, from -1 to 1, by a positive semidefinite measure.
     fn alike(&self, _a: u32, _b: u32) -> Option<f32> {
         None
@@ -128,6 +133,8 @@ pub(crate) trait AnyLearnt: Send + Sync {
     ) -> Result<()>;
     /// See [`Learnt::contributions`].
     fn contributions_any(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32>;
+    /// See [`Learnt::training_curves`].
+    fn curves_any(&self) -> Vec<TrainingCurve>;
     /// The state as JSON.
     fn state(&self) -> serde_json::Result<Value>;
 }
@@ -153,6 +160,10 @@ impl<L: Learnt> AnyLearnt for L {
 
     fn contributions_any(&self, known: &Interactions, past: &Past<'_>, items: &[u32]) -> Vec<f32> {
         self.contributions(known, past, items)
+    }
+
+    fn curves_any(&self) -> Vec<TrainingCurve> {
+        self.training_curves()
     }
 
     fn state(&self) -> serde_json::Result<Value> {
@@ -365,6 +376,10 @@ impl<M: Model> FittedRecommender for Fitted<M> {
         self.popular = by_popularity(&known);
         self.known = known;
         Ok(())
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.learnt.training_curves()
     }
 
     fn save(&self) -> Result<Value> {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use tradewind_core::{
     Error, Interactions, ParamKind, ParamSpec, Params, Past, Recommender, RecommenderEntry, Result, Run,
-    SparseRows,
+    SparseRows, TrainingCurve,
 };
 use tradewind_learn::boosting::{Boosting, FittedBoosting};
 use tradewind_learn::{Dataset, Matrix, Task};
@@ -507,6 +507,11 @@ impl Model for Ranker {
 
 impl Learnt for Stack {
     const SPARSE: bool = false;
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        let members = self.names.iter().zip(&self.learnt);
+        members.flat_map(|((name, _), m)| m.curves_any().into_iter().map(move |c| c.within(name))).collect()
+    }
 
     /// Candidates stand before all others, which follow in the order of the weighted sum.
     fn score(&self, known: &Interactions, pasts: &[Past<'_>], out: &mut [f32]) {

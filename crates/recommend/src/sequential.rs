@@ -19,7 +19,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use tradewind_core::{Error, History, Interactions, ParamKind, ParamSpec, Past, Result, Run};
+use tradewind_core::{Error, History, Interactions, ParamKind, ParamSpec, Past, Result, Run, TrainingCurve};
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
 use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
@@ -439,6 +439,9 @@ pub(crate) struct Sequence {
     /// As safetensors; empty where there was nothing to learn from.
     #[serde(with = "tradewind_core::packed")]
     weights: Vec<u8>,
+    /// How the training went; models of earlier versions have none.
+    #[serde(default)]
+    curve: Option<TrainingCurve>,
     #[serde(skip)]
     scorer: Option<Scorer>,
 }
@@ -465,12 +468,19 @@ impl Next {
         let chances = (0..data.items().len()).map(|i| of(i) as f64 / draws.len().max(1) as f64).collect();
         Self { settings, sequences, held, chances, draws }
     }
+
+    /// The loss on what is held back of someone who says how often each item is taken, whoever asks.
+    fn by_popularity(&self) -> Option<f64> {
+        let all: f64 = self.chances.iter().sum();
+        let of = |(_, target): &(Vec<u32>, u32)| -(self.chances[*target as usize] / all).ln();
+        (!self.held.is_empty()).then(|| self.held.iter().map(of).sum::<f64>() / self.held.len() as f64)
+    }
 }
 
 /// Trains the network of a method.
 pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) -> Result<Sequence> {
     let settings = model.settings();
-    let mut out = Sequence { weights: vec![], scorer: None };
+    let mut out = Sequence { weights: vec![], curve: None, scorer: None };
     let task = Next::new(settings.clone(), run, data);
     if task.sequences.is_empty() {
         return Ok(out);
@@ -493,6 +503,7 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
     let trained = train(run, &task, network, &params, None, &mut |_| Ok(true))?;
     let weights = Weights::of(&trained.network);
     out.weights = weights.to_safetensors(&HashMap::new())?;
+    out.curve = Some(trained.told("", "cross-entropy", task.by_popularity()));
     // The processor answers, wherever was trained.
     let network = weights.put_into(Network::new(model, rows, &Device::flex(), &Run::new(0))?)?;
     out.scorer = Some(Scorer::of(network, &settings));
@@ -518,6 +529,10 @@ pub(crate) fn restore<M: Sequential>(model: &M, learnt: &mut Sequence, known: &I
 
 impl Learnt for Sequence {
     const SPARSE: bool = false;
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.curve.clone().into_iter().collect()
+    }
 
     fn score(&self, known: &Interactions, pasts: &[Past<'_>], out: &mut [f32]) {
         let Some(scorer) = &self.scorer else { return };

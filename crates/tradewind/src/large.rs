@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use tradewind_core::{Forecast, Panel, Params, Run};
+use tradewind_core::{Forecast, Panel, Params, Run, TrainingCurve};
 use tradewind_forecast::{Options, is_local};
 use tradewind_warehouse::files;
 
@@ -98,14 +98,28 @@ impl<'a> Job<'a> {
     /// # Errors
     /// Those of [`tradewind_forecast::forecast`]; a part that cannot be written. Finished parts stay.
     pub fn run(&self, run: &Run) -> Result<Vec<Forecast>> {
+        self.run_telling(run, &mut |_| {})
+    }
+
+    /// As [`Job::run`]; `tell` is given how each network of the models was trained, under the model's name.
+    ///
+    /// # Errors
+    /// Those of [`Job::run`].
+    pub fn run_telling(&self, run: &Run, tell: &mut dyn FnMut(TrainingCurve)) -> Result<Vec<Forecast>> {
         let todo = self.parts().filter(|(m, p)| !self.is_kept(m, *p));
         let n_series: usize = todo.map(|(_, p)| self.series_of(p).len()).sum();
         if n_series > 0 {
             run.progress().begin("forecast", n_series as u64);
         }
         let one = |model: &String| match self.in_parts(model) {
+            // Models of one series have no networks.
             true => self.by_parts(run, model),
-            false => Ok(tradewind_forecast::forecast(run, self.panel, model, self.params, self.options)?),
+            false => {
+                let fitted =
+                    tradewind_forecast::forecasting::fit(run, self.panel, model, self.params, self.options)?;
+                fitted.training_curves().into_iter().for_each(|c| tell(c.within(model)));
+                Ok(tradewind_forecast::forecasting::predict(run, self.panel, &*fitted, self.options)?)
+            }
         };
         let all = self.models.iter().map(one).collect();
         run.progress().end();

@@ -315,6 +315,9 @@ pub(crate) struct ForecastArgs {
     /// With --model global: write what each feature adds to each step of each series (.parquet, .csv or .jsonl)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) explain: Option<PathBuf>,
+    /// Draw how networks were trained, round by round, on a page that stands alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["set", "hierarchy"])]
+    pub(crate) curves: Option<PathBuf>,
     /// Write whole futures of each series, for simulations of stock (.parquet, .csv or .jsonl): steps go together as past
     /// errors did, and sums spread at least as widely as those of the past
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["set", "hierarchy"])]
@@ -604,6 +607,9 @@ pub(crate) struct LearnFitArgs {
     /// The measure to choose by (with --model auto) [default: the task's usual one]
     #[arg(long, value_name = "NAME")]
     pub(crate) measure: Option<String>,
+    /// Draw how networks were trained, round by round, on a page that stands alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) curves: Option<PathBuf>,
     /// The model's folder
     #[arg(long, short, value_name = "DIR", default_value = "model", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,

@@ -93,6 +93,9 @@ pub(crate) struct RecommendFitArgs {
     /// A file of items that models of content read, with --input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "input")]
     pub(crate) items: Option<PathBuf>,
+    /// Draw how networks were trained, round by round, on a page that stands alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) curves: Option<PathBuf>,
     /// The model's folder [default: models/recommend in the shop, or ./recommender with --input]
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `tradewind learn`: estimators on any table.
 
-use super::params;
+use super::{params, told_training};
 use crate::Context;
 use crate::args::{
     ColumnsArgs, LearnAction, LearnArgs, LearnEvaluateArgs, LearnExplainArgs, LearnFitArgs, LearnPredictArgs,
@@ -88,7 +88,12 @@ fn fit(context: &mut Context, args: &LearnFitArgs) -> Result<Exit> {
             learning::fit_auto(&context.run, &Material::of(frame, &request)?, &request, &auto)?;
         model.write(&args.output)?;
         let p = &context.printer;
-        p.json(&json!({ "model": args.output, "manifest": model.manifest, "leaderboard": board }));
+        p.json(&json!({
+            "model": args.output,
+            "manifest": model.manifest,
+            "leaderboard": board,
+            "training": model.training_curves(),
+        }));
         let header = [
             p.lang.pick("estimator", "算法"),
             p.lang.pick("score", "得分"),
@@ -112,14 +117,17 @@ fn fit(context: &mut Context, args: &LearnFitArgs) -> Result<Exit> {
             |i| if board[i].weight > 0.0 { Tone::Up } else { Tone::Plain },
         );
         note_written(p, &args.output);
+        told_training(p, &args.model, &model.training_curves(), args.curves.as_deref())?;
         return Ok(Exit::Success);
     }
     let model = learning::fit(&context.run, &Material::of(frame, &request)?, &request)?;
     model.write(&args.output)?;
     let p = &context.printer;
-    p.json(&json!({ "model": args.output, "manifest": model.manifest }));
+    let curves = model.training_curves();
+    p.json(&json!({ "model": args.output, "manifest": model.manifest, "training": curves }));
     told(p, &model);
     note_written(p, &args.output);
+    told_training(p, &args.model, &curves, args.curves.as_deref())?;
     Ok(Exit::Success)
 }
 

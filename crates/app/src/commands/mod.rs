@@ -24,12 +24,15 @@ pub(crate) mod trends;
 
 use crate::Context;
 use crate::args::{self, By, CalendarArgs, FileArgs};
+use crate::printer::Printer;
+use crate::report::training;
 use serde_json::Value;
-use tradewind::core::Params;
+use std::path::Path;
 use tradewind::core::calendar::{Calendar, Region};
 use tradewind::core::freq::parse_stamp;
+use tradewind::core::{Params, TrainingCurve};
 use tradewind::warehouse::panel::Target;
-use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files, forecasts};
+use tradewind::{Error, Freq, Panel, Result, Shop, Stamp, files, forecasts, warehouse};
 
 impl From<By> for tradewind::trends::By {
     fn from(by: By) -> Self {
@@ -40,6 +43,29 @@ impl From<By> for tradewind::trends::By {
             By::Word => Self::Word,
         }
     }
+}
+
+/// Says how the networks of a model were trained, and draws it into the page asked for.
+pub(crate) fn told_training(
+    p: &Printer,
+    model: &str,
+    curves: &[TrainingCurve],
+    page: Option<&Path>,
+) -> Result<()> {
+    for curve in curves {
+        let name = if curve.name.is_empty() { model } else { &curve.name };
+        p.note(format!("{name}: {}", training::told(p.lang, curve)));
+    }
+    let Some(path) = page else { return Ok(()) };
+    if curves.is_empty() {
+        return Err(Error::asked(
+            format!("{model} is not trained in rounds and has no curve"),
+            "leave out --curves, or choose a network",
+        ));
+    }
+    warehouse::files::write_bytes(path, training::training_page(p.lang, model, curves).as_bytes())?;
+    p.note(format!("{} {}", p.lang.pick("wrote", "已写出"), path.display()));
+    Ok(())
 }
 
 /// Reads the file of `--input` as series.

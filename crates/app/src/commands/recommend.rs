@@ -1,6 +1,6 @@
 //! `tradewind recommend`: what to show to whom.
 
-use super::params;
+use super::{params, told_training};
 use crate::Context;
 use crate::args::recommend::{
     AnswerArgs, EventsArgs, HeldBack, RecommendAction, RecommendArgs, RecommendBatchArgs,
@@ -136,13 +136,15 @@ fn fit(context: &mut Context, args: &RecommendFitArgs) -> Result<Exit> {
     let model = recommending::fit(&context.run, &data, &request)?;
     model.write(&output)?;
     let p = &context.printer;
-    p.json(&json!({ "model": output, "manifest": model.manifest }));
+    let curves = model.fitted.training_curves();
+    p.json(&json!({ "model": output, "manifest": model.manifest, "training": curves }));
     told(p, &model);
     note_written(p, &output);
     p.note(match p.lang {
         Lang::En => "next: tradewind recommend for USER",
         Lang::Zh => "下一步：tradewind recommend for 用户",
     });
+    told_training(p, &args.recommender.model, &curves, args.curves.as_deref())?;
     Ok(Exit::Success)
 }
 

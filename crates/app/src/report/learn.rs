@@ -1,5 +1,6 @@
 //! The page of `tradewind learn explain`: what a model goes by, and how right it is.
 
+use super::training::training;
 use super::{page, plots, svg};
 use crate::lang::Lang;
 use maud::{Markup, html};
@@ -56,6 +57,10 @@ impl ExplainPage<'_> {
                 (self.row())
                 (self.classes())
                 (self.coefficients())
+                @if !t.training.is_empty() {
+                    h2 { (l.pick("How it was trained", "训练过程")) }
+                    (training(l, &t.training))
+                }
             },
         )
     }

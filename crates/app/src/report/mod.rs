@@ -7,6 +7,7 @@ pub(crate) mod learn;
 pub(crate) mod plots;
 pub(crate) mod quality;
 pub(crate) mod svg;
+pub(crate) mod training;
 pub(crate) mod trends;
 
 use crate::lang::Lang;

@@ -61,6 +61,27 @@ fn a_table_becomes_a_model_that_predicts_evaluates_and_explains() {
 }
 
 #[test]
+fn a_network_tells_and_draws_how_it_was_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    orders(&d.join("t.csv"), 600, true);
+    let args = [
+        "learn", "fit", "--input", "t.csv", "--target", "returned", "--ignore", "order", "--curves", "c.html",
+    ];
+    let network = ["--model", "mlp", "-p", "width=32", "-p", "networks=2", "--json"];
+    let told = ok(d, &[&args[..], &network[..]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["training"].as_array().unwrap().len(), 2);
+    assert_eq!(told["training"][0]["loss"], "log loss");
+    let page = std::fs::read_to_string(d.join("c.html")).unwrap();
+    assert!(page.matches("<svg").count() == 2 && !page.contains("NaN"));
+    ok(d, &["learn", "explain", "--model", "model", "--input", "t.csv", "--rows", "100", "--html", "e.html"]);
+    assert!(std::fs::read_to_string(d.join("e.html")).unwrap().contains("How it was trained"));
+    let told = fails(d, 1, &[&args[..], &["--model", "logistic"]].concat());
+    assert!(told.contains("not trained in rounds"), "{told}");
+}
+
+#[test]
 fn the_same_table_gives_the_same_model_whatever_the_threads() {
     let dir = tempfile::tempdir().unwrap();
     let d = dir.path();

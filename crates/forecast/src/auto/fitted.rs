@@ -6,7 +6,7 @@ use crate::entry;
 use crate::local::check_ahead;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Freq, Panel, Params, Result, Run, Stamp};
+use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Freq, Panel, Params, Result, Run, Stamp, TrainingCurve};
 
 /// One candidate that was learnt, with the series that use it.
 pub(super) struct Member {
@@ -145,6 +145,14 @@ impl FittedForecaster for FittedAuto {
             c.note(newer);
         }
         Ok(())
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        let of = |m: &Member| {
+            let curves = m.fitted.iter().flat_map(|f| f.training_curves());
+            curves.map(|c| c.within(m.model)).collect::<Vec<_>>()
+        };
+        self.members.iter().flat_map(of).collect()
     }
 
     fn save(&self) -> Result<Value> {

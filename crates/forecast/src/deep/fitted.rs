@@ -10,7 +10,7 @@ use crate::global::spread::Spread;
 use crate::local::check_ahead;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
+use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run, TrainingCurve};
 use tradewind_nn::Weights;
 use tradewind_nn::burn::tensor::Device;
 
@@ -41,6 +41,9 @@ pub struct FittedDeep {
     /// As safetensors; empty where there was too little to learn from.
     #[serde(with = "tradewind_core::packed")]
     pub(super) weights: Vec<u8>,
+    /// How the trainings went; models of earlier versions have none.
+    #[serde(default)]
+    pub(super) curves: Vec<TrainingCurve>,
 }
 
 impl std::fmt::Debug for FittedDeep {
@@ -67,6 +70,7 @@ impl FittedDeep {
             scaler: Scaler::default(),
             spread: Spread::default(),
             weights: Vec::new(),
+            curves: Vec::new(),
         }
     }
 
@@ -173,6 +177,10 @@ impl FittedForecaster for FittedDeep {
     fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {
         self.panel = self.panel.followed_by(newer)?;
         Ok(())
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.curves.clone()
     }
 
     fn save(&self) -> Result<Value> {

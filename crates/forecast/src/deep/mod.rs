@@ -370,6 +370,8 @@ impl Deep {
             let network = sizes.network(&device, &own)?;
             let trained =
                 own.install(|| train(&own, &samples, network, &training, None, &mut |_| Ok(true)))?;
+            let name = if self.networks() > 1 { format!("network {}", k + 1) } else { String::new() };
+            fitted.curves.push(trained.told(&name, objective.word(), None));
             networks.all.push(trained.network);
         }
         // From here on the processor answers, wherever was trained.

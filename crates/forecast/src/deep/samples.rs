@@ -212,6 +212,15 @@ pub(super) enum Objective {
 }
 
 impl Objective {
+    /// What it makes small, in words.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Squared => "squared error",
+            Self::Absolute => "absolute error",
+            Self::Poisson => "Poisson loss",
+        }
+    }
+
     /// What a network says, so that zero stands for the level: 1, or the logarithm of 1.
     fn centred(self, told: Tensor<2>) -> Tensor<2> {
         if self == Self::Poisson { told } else { told + 1.0 }

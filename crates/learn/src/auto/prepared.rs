@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tradewind_core::{Error, Params, Result, Run};
+use tradewind_core::{Error, Params, Result, Run, TrainingCurve};
 
 /// The random stream of the rows kept for early stopping.
 const STREAM: u64 = 0x7072_6570;
@@ -277,6 +277,10 @@ impl FittedLearner for FittedPrepared {
 
     fn save(&self) -> Result<Value> {
         save(PREPARED, self)
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.member.training_curves()
     }
 
     /// Of the columns as they were given: the sum over what became of each.

@@ -11,7 +11,7 @@ use crate::measure::Measure;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Error, Result, Run};
+use tradewind_core::{Error, Result, Run, TrainingCurve};
 
 /// How the members' weights are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -269,6 +269,10 @@ impl FittedLearner for FittedBlend {
 
     fn save(&self) -> Result<Value> {
         save(BLEND, self)
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.members.iter().flat_map(Member::training_curves).collect()
     }
 
     /// The weighted mean of the members' importances, each brought to a sum of 1; absent where one has none.

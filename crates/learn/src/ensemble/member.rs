@@ -4,7 +4,7 @@ use crate::learner::{FittedLearner, Learner, Task};
 use crate::matrix::{Dataset, Matrix};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::Value;
-use tradewind_core::{Params, Result, Run};
+use tradewind_core::{Params, Result, Run, TrainingCurve};
 
 /// An estimator by the name it has in the catalogue.
 pub struct Candidate {
@@ -37,6 +37,17 @@ pub struct Member {
     pub name: String,
     /// The model.
     pub model: Box<dyn FittedLearner>,
+}
+
+impl Member {
+    /// The curves of the model, under its name.
+    pub(crate) fn training_curves(&self) -> Vec<TrainingCurve> {
+        // What prepares columns for a model adds nothing to its name.
+        if self.name == super::PREPARED {
+            return self.model.training_curves();
+        }
+        self.model.training_curves().into_iter().map(|c| c.within(&self.name)).collect()
+    }
 }
 
 impl std::fmt::Debug for Member {

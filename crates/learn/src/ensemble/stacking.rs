@@ -9,7 +9,7 @@ use crate::matrix::{ColumnKind, Dataset, Matrix};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Error, Result, Run};
+use tradewind_core::{Error, Result, Run, TrainingCurve};
 
 /// Members, and one estimator that learns from their answers out of fold.
 ///
@@ -140,5 +140,9 @@ impl FittedLearner for FittedStacking {
 
     fn save(&self) -> Result<Value> {
         save(STACKING, self)
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.members.iter().chain([&self.meta]).flat_map(Member::training_curves).collect()
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use tradewind_core::{
     Error, Interactions, ParamKind, ParamSpec, Params, Past, Recommender, RecommenderEntry, Result, Run,
+    TrainingCurve,
 };
 use weights::Case;
 
@@ -437,6 +438,11 @@ impl Model for Hybrid {
 
 impl Learnt for Fusion {
     const SPARSE: bool = false;
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        let members = self.names.iter().zip(&self.learnt);
+        members.flat_map(|((name, _), m)| m.curves_any().into_iter().map(move |c| c.within(name))).collect()
+    }
 
     fn score(&self, known: &Interactions, pasts: &[Past<'_>], out: &mut [f32]) {
         let n = known.items().len();

@@ -113,6 +113,14 @@ fn what_follows_is_told_by_order_where_taste_cannot() {
     let first = |name: &str| {
         let model = (tradewind_recommend::entry(name).unwrap().build)(&Params::new()).unwrap();
         let fitted = model.fit(&Run::new(1), &split.train).unwrap();
+        if ["sasrec", "bert4rec", "gru4rec"].contains(&name) {
+            // How it was trained is kept, and tells that order says more than how often items are taken.
+            let curves = fitted.training_curves();
+            let held = curves[0].kept().unwrap().validation.unwrap();
+            assert!(curves.len() == 1 && held < 0.5 * curves[0].constant.unwrap(), "{name}: {curves:?}");
+            let loaded = (tradewind_recommend::entry(name).unwrap().load)(fitted.save().unwrap()).unwrap();
+            assert_eq!(loaded.training_curves(), curves, "{name}");
+        }
         evaluate::evaluate(&Run::new(1), &*fitted, &split.held, &[1], &Ask::new(1)).unwrap().at[0]
             .hit_rate
             .mean

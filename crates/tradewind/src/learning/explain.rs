@@ -3,8 +3,8 @@
 use super::{Measured, Model, Target, likeliest, measures};
 use crate::error::{Error, Result};
 use serde::Serialize;
-use tradewind_core::Run;
 use tradewind_core::metrics::class::{CalibrationBin, calibration};
+use tradewind_core::{Run, TrainingCurve};
 use tradewind_learn::explain::{
     Dependence, DependenceParams, OutputSummary, PermutationParams, Waterfall, dependence,
     permutation_importance, summary, waterfall,
@@ -78,6 +78,9 @@ pub struct Explanation {
     pub confusion: Option<Vec<Vec<usize>>>,
     /// For each class what was said and what happened.
     pub calibration: Vec<Calibration>,
+    /// How its networks were trained; empty where it has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub training: Vec<TrainingCurve>,
 }
 
 /// A prepared column and how its numbers are read.
@@ -205,6 +208,7 @@ pub fn explain(run: &Run, model: &Model, frame: &Frame, rows_max: usize, row: us
         measures,
         confusion,
         calibration: curves,
+        training: model.training_curves(),
     })
 }
 

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 use target::number_column;
-use tradewind_core::{Params, Run};
+use tradewind_core::{Params, Run, TrainingCurve};
 use tradewind_learn::crossval::{GroupKFold, KFold, StratifiedKFold};
 use tradewind_learn::frame::Frame;
 use tradewind_learn::measure::Measure;
@@ -378,6 +378,11 @@ impl Model {
     /// A column that the model reads is not there or of another type.
     pub fn answers(&self, frame: &Frame) -> Result<Matrix> {
         Ok(self.learner.predict(&self.prepared(frame)?.x)?)
+    }
+
+    /// How each part that is trained in rounds (a network) went; empty where nothing is.
+    pub fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.learner.training_curves()
     }
 
     /// The fitted preparation.

@@ -7,13 +7,13 @@ mod what_if;
 
 use crate::Context;
 use crate::args::{self, ForecastAction, ForecastArgs, ForecastWhat};
-use crate::commands::{anomalies, known, params, relations, series, target};
+use crate::commands::{anomalies, known, params, relations, series, target, told_training};
 use crate::exit::Exit;
 use crate::lang::Lang;
 use crate::printer::Tone;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use tradewind::core::Params;
+use tradewind::core::{Params, TrainingCurve};
 use tradewind::forecast::Options;
 use tradewind::forecast::scenarios::{self, ScenarioSettings};
 use tradewind::large::Job;
@@ -57,8 +57,10 @@ pub(crate) fn run(context: &mut Context, args: &ForecastArgs) -> Result<Exit> {
     };
     let options = Options::new(args.what.horizon.into(), &wanted);
     let said = overrides::of_shop(context, &args.what)?;
-    let (all, planner) =
-        answer(context, &panel, &models, &params, &options, &said, args.what.file.output.as_deref())?;
+    let mut curves = Vec::new();
+    let output = args.what.file.output.as_deref();
+    let (all, planner) = answer(context, &panel, &models, &params, &options, &said, output, &mut curves)?;
+    told_training(&context.printer, &models.join(", "), &curves, args.curves.as_deref())?;
     if let Some(path) = &args.explain {
         let steps = forecasts::explain(&context.run, &panel, &params, args.what.horizon.into())?;
         warehouse::files::write_table(path, &[answers::explanation_table(&steps, panel.freq())?])?;
@@ -115,6 +117,7 @@ fn answer(
     options: &Options<'_>,
     said: &[Override],
     output: Option<&Path>,
+    curves: &mut Vec<TrainingCurve>,
 ) -> Result<(Vec<Forecast>, Option<Figures>)> {
     let p = &context.printer;
     let mut job = Job::new(panel, models, params, options);
@@ -123,7 +126,7 @@ fn answer(
         figures.iter().flatten().any(|v| v.is_finite()).then_some(figures)
     };
     let Some(output) = output else {
-        let all = job.run(&context.run)?;
+        let all = job.run_telling(&context.run, &mut |c| curves.push(c))?;
         let planner = planner(&all);
         return Ok((all, planner));
     };
@@ -138,7 +141,7 @@ fn answer(
             Lang::Zh => format!("{n} 个部分中已有 {kept} 个，位于 {}", folder.display()),
         });
     }
-    let all = job.run(&context.run).inspect_err(|_| {
+    let all = job.run_telling(&context.run, &mut |c| curves.push(c)).inspect_err(|_| {
         context.run.progress().end();
         if job.n_kept() == 0 {
             // The first error tells more than a failed removal would.
