@@ -5,6 +5,7 @@
 //! on a GPU through burn's operations.
 
 mod activation;
+pub mod augment;
 pub mod batch_norm;
 mod checkpoint;
 pub mod click;
