@@ -31,6 +31,16 @@ impl Dense {
         }
     }
 
+    /// Of these weights, `[output, input]` and `[output]`.
+    pub(crate) fn of(weight: Param<Tensor<2>>, bias: Param<Tensor<1>>) -> Self {
+        Self { weight, bias }
+    }
+
+    /// Where its weights lie.
+    pub(crate) fn device(&self) -> Device {
+        self.weight.device()
+    }
+
     /// The same with all weights zero: what a branch begins with that should add nothing at first.
     pub fn zero(input: usize, output: usize, device: &Device) -> Self {
         Self {

@@ -15,6 +15,7 @@ pub mod device;
 pub mod graph;
 mod init;
 pub mod losses;
+pub mod mlp;
 mod noise;
 pub mod optimise;
 pub mod pooling;

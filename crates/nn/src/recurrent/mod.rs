@@ -13,7 +13,7 @@
 mod cell;
 mod op;
 mod pass;
-mod product;
+pub(crate) mod product;
 #[cfg(test)]
 mod tests;
 

@@ -14,8 +14,8 @@ use pulp::{Arch, Simd, WithSimd};
 const PANEL: usize = 32;
 
 /// A matrix `[k, m]` in panels; the last one is filled up with zeros.
-#[derive(Clone, Debug)]
-pub(super) struct Panels {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Panels {
     k: usize,
     m: usize,
     values: Vec<f32>,
@@ -23,7 +23,7 @@ pub(super) struct Panels {
 
 impl Panels {
     /// Of `[k, m]`, row by row.
-    pub(super) fn of(b: &[f32], m: usize) -> Self {
+    pub(crate) fn of(b: &[f32], m: usize) -> Self {
         let k = b.len() / m.max(1);
         let mut values = vec![0.0; k * m.next_multiple_of(PANEL)];
         for (panel, to) in values.chunks_exact_mut((k * PANEL).max(1)).enumerate() {
@@ -36,7 +36,7 @@ impl Panels {
     }
 
     /// Of the transpose of `[m, k]`, row by row.
-    pub(super) fn of_transposed(b: &[f32], k: usize) -> Self {
+    pub(crate) fn of_transposed(b: &[f32], k: usize) -> Self {
         let m = b.len() / k.max(1);
         let mut values = vec![0.0; k * m.next_multiple_of(PANEL)];
         let panels = values.chunks_exact_mut((k * PANEL).max(1));
@@ -51,13 +51,13 @@ impl Panels {
 
 /// `n` rows of values, so many apart.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) apart: usize,
+pub(crate) struct Rows<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) apart: usize,
 }
 
 /// `out += a · b` for `n` rows; those of `out` are `apart` values from each other.
-pub(super) fn add_product(arch: Arch, (out, apart): (&mut [f32], usize), a: Rows<'_>, n: usize, b: &Panels) {
+pub(crate) fn add_product(arch: Arch, (out, apart): (&mut [f32], usize), a: Rows<'_>, n: usize, b: &Panels) {
     if n > 0 && b.k > 0 && b.m > 0 {
         arch.dispatch(AddProduct { out, apart, a, n, b });
     }

@@ -280,7 +280,7 @@ fn gelu(x: f32) -> (f32, f32) {
 
 impl Activation {
     /// `out = f(x)`.
-    pub(super) fn forward(self, out: &mut [f32], x: &[f32]) {
+    pub(crate) fn forward(self, out: &mut [f32], x: &[f32]) {
         vectorised!({
             let both = out.iter_mut().zip(x);
             match self {

@@ -7,6 +7,7 @@ mod decoder;
 mod graph;
 mod images;
 mod losses;
+mod mlp;
 mod recurrent;
 mod train;
 mod transformer;
