@@ -49,6 +49,7 @@ pub mod linear_svm;
 pub mod logistic;
 pub mod matrix;
 pub mod measure;
+pub mod mlp;
 pub mod naive_bayes;
 pub mod neighbours;
 mod newton;
@@ -98,6 +99,7 @@ pub const CATALOG: &[LearnerEntry] = &[
     naive_bayes::COMPLEMENT,
     naive_bayes::BERNOULLI,
     knn::ENTRY,
+    mlp::ENTRY,
     forest::isolation::ENTRY,
     cluster::kmeans::ENTRY,
     cluster::mini_batch::ENTRY,

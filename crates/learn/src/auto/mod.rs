@@ -426,7 +426,7 @@ fn default_in(domain: &Domain, default: &str) -> Value {
 
 /// Where an estimator stands in the order of first trials.
 fn dearness(name: &str) -> usize {
-    const ORDER: [&str; 14] = [
+    const ORDER: [&str; 15] = [
         "ols",
         "ridge",
         "naive_bayes",
@@ -439,6 +439,7 @@ fn dearness(name: &str) -> usize {
         "random_forest",
         "quantile",
         "knn",
+        "mlp",
         "svm",
         "svc",
     ];

@@ -33,6 +33,10 @@ fn text_of(name: &str, task: Task) -> &'static str {
         }
         ("svm" | "svc" | "svr", _) => "c=log(0.01,1000) gamma=log(0.0001,10)",
         ("knn", _) => "k=logint(1,100)",
+        // Rounds are found by early stopping here too.
+        ("mlp", _) => {
+            "learning_rate=log(0.0002,0.01) width=logint(32,512) layers=int(1,4) dropout=float(0,0.5) decay=log(0.0001,1)"
+        }
         _ => "",
     }
 }

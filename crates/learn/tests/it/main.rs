@@ -12,6 +12,7 @@ mod forest;
 mod laws;
 mod linear_family;
 mod measures;
+mod mlp;
 mod nearest_and_bayes;
 mod neighbours;
 mod prepare;
