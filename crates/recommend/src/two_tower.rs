@@ -529,7 +529,7 @@ impl Task for Told {
             })
             .collect();
         let corrections = Tensor::from_data(TensorData::new(corrections, [m]), &items.device());
-        vocabulary::loss(users / temperature, items.slice([0..m]), corrections, &targets, None)
+        vocabulary::loss(users / temperature, items.narrow(0, 0, m), corrections, &targets, None)
     }
 
     /// The loss of events held back against all items that have events, every other one without ids.

@@ -244,7 +244,7 @@ impl Sage {
             return Ok(Tensor::zeros([0, output], &x.device()));
         }
         let heard = propagate(x.clone(), &graph.mean())?.matmul(self.heard.val().transpose());
-        Ok(self.own.forward(x.slice([0..rows])) + heard)
+        Ok(self.own.forward(x.narrow(0, 0, rows)) + heard)
     }
 }
 
@@ -355,12 +355,12 @@ impl Attention {
         let parted = heard.clone().reshape([columns, heads, width]);
         let scores = match (&self.own, &self.source) {
             (Some(own), _) => {
-                let own = x.slice([0..rows]).matmul(own.val().transpose()).reshape([rows, heads, width]);
+                let own = x.narrow(0, 0, rows).matmul(own.val().transpose()).reshape([rows, heads, width]);
                 let both = own.select(0, targets) + parted.select(0, sources);
                 (leaky_relu(both, self.slope) * target).sum_dim(2).reshape([graph.edges(), heads])
             }
             (None, source) => {
-                let own = (parted.clone().slice([0..rows]) * target).sum_dim(2).reshape([rows, heads]);
+                let own = (parted.clone().narrow(0, 0, rows) * target).sum_dim(2).reshape([rows, heads]);
                 let mut scores = own.select(0, targets);
                 if let Some(source) = source {
                     let other = (parted * source.val().unsqueeze::<3>()).sum_dim(2).reshape([columns, heads]);

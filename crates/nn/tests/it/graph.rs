@@ -225,7 +225,7 @@ fn communities() -> Communities {
         row.iter_mut().for_each(|v| *v = rng.random_range(-1.0..1.0));
         row[of[i] as usize] += 0.35;
     }
-    let (known, hidden) = (0..NODES).partition(|i| i / GROUPS % 3 == 0);
+    let (known, hidden) = (0..NODES).partition(|i| (i / GROUPS).is_multiple_of(3));
     Communities { graph: Neighbours::undirected(NODES, &pairs).unwrap(), x, of, known, hidden }
 }
 
