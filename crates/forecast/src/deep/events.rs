@@ -123,3 +123,47 @@ impl Events {
         EventTable { freq: Some(freq), first, effects: (0..n).map(of).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+    use super::*;
+    use crate::global::rows::Plan;
+    use tradewind_core::Panel;
+
+    /// Two years of days, lower at Christmas where `closed`, with a week's rhythm and some chance.
+    fn shop(closed: bool) -> (Members, Plan) {
+        let start = tradewind_core::freq::parse_stamp("2014-01-01").unwrap();
+        let series = (0..30).map(|k| {
+            let y = (0..900_usize).map(|t| {
+                let noise = ((t * 7919 + k * 104_729) % 1_009) as f64 / 1_009.0;
+                let christmas = t == 358 || t == 723;
+                let usual = 10.0 + (t % 7) as f64 + noise;
+                if closed && christmas { 0.0 } else { usual }
+            });
+            (format!("p{k:02}"), start, y.collect())
+        });
+        let panel = Panel::from_series(Freq::DAILY, series.collect()).unwrap();
+        let plan = Plan::new(&panel, 7, 28, None, false);
+        (Members::new(&plan, &panel, None), plan)
+    }
+
+    #[test]
+    fn a_day_on_which_shops_are_closed_is_found_and_chance_is_not() {
+        let us = vec![Region::try_from("US".to_owned()).unwrap()];
+        let (members, plan) = shop(true);
+        let events = Events::learn(us.clone(), &members, plan.freq, 7);
+        let table = events.table(plan.freq, members.all[0].start, 1_200);
+        let at = |t: i64| table.at(plan.freq.add(members.all[0].start, t)).exp();
+        // The Christmas to come too; the days around stay as they are.
+        assert!(at(358) < 0.05 && at(358 + 2 * 365) < 0.05, "{} {}", at(358), at(358 + 2 * 365));
+        assert!((at(340) - 1.0).abs() < 0.02 && (at(200) - 1.0).abs() < 0.02);
+        let (members, plan) = shop(false);
+        let none = Events::learn(us, &members, plan.freq, 7);
+        let table = none.table(plan.freq, members.all[0].start, 900);
+        let far =
+            (0..900).map(|t| table.at(plan.freq.add(members.all[0].start, t)).abs()).fold(0.0, f64::max);
+        assert!(far < 0.02, "{far}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::local::{FittedSeries, check_ahead, map_series, never_negative};
 use crate::mean::FittedMean;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run};
+use tradewind_core::{Ahead, Error, FittedForecaster, Forecast, Panel, Result, Run, TrainingCurve};
 use tradewind_learn::ensemble::Greedy;
 use tradewind_learn::{Matrix, Measure, Task};
 
@@ -314,6 +314,10 @@ impl FittedForecaster for FittedPrice {
     fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {
         self.panel = self.panel.followed_by(newer)?;
         Ok(())
+    }
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.memory.iter().filter_map(|m| m.curve.clone()).collect()
     }
 
     fn save(&self) -> Result<Value> {

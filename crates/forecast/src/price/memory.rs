@@ -12,10 +12,11 @@ use crate::deep::body::{Network, Sizes};
 use crate::deep::samples::{Batch, Scaler};
 use crate::draws::{mix, unit};
 use crate::local::map_series;
-use rand::{Rng, RngExt};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use tradewind_core::{Result, Run};
+use tradewind_core::{Result, Run, TrainingCurve};
+use tradewind_nn::augment::series;
 use tradewind_nn::burn::tensor::{Device, Tensor, TensorData};
 use tradewind_nn::optimise::OptimiserParams;
 use tradewind_nn::train::{Task, TrainParams, train};
@@ -35,10 +36,12 @@ const HELD: f64 = 0.1;
 /// Numbers stay within this many deviations, prices within so many times the level.
 const FAR: f32 = 6.0;
 const FAR_PRICE: f64 = 3.0;
-/// Deviations of what is added to a price and of what all are multiplied by, and the share of steps hidden.
+/// Deviations of what is added to the numbers of a step and of what all steps are multiplied by, and the share of steps that
+/// are hidden, in blocks of so many.
 const JITTER: f64 = 0.01;
 const SCALING: f64 = 0.05;
 const HIDDEN: f64 = 0.05;
+const HIDDEN_STEPS: usize = 2;
 
 /// A trained network.
 #[derive(Serialize, Deserialize)]
@@ -51,6 +54,8 @@ pub(super) struct Memory {
     /// As safetensors.
     #[serde(with = "tradewind_core::packed")]
     weights: Vec<u8>,
+    /// How the training went.
+    pub(super) curve: Option<TrainingCurve>,
 }
 
 /// What is read of an origin.
@@ -105,7 +110,7 @@ impl Reader<'_> {
 }
 
 /// What a network is given of some origins.
-fn batch(reads: &[&Read], (columns, words, channels): (usize, usize, usize), noise: &mut Noise, device: &Device) -> Batch {
+fn batch(reads: &[&Read], (columns, words, channels): (usize, usize, usize), noise: &mut Noise, device: &Device) -> Result<Batch> {
     let rows: usize = reads.iter().map(|r| r.truth.len()).sum();
     let whole = |of: Vec<i64>| Tensor::from_data(TensorData::new(of, [rows]), device);
     let codes: Vec<i64> = reads.iter().flat_map(|r| r.codes.iter().copied()).collect();
@@ -113,38 +118,26 @@ fn batch(reads: &[&Read], (columns, words, channels): (usize, usize, usize), noi
     let numbers: Vec<f32> = reads.iter().flat_map(|r| r.numbers.iter().copied()).collect();
     let mut past = Vec::with_capacity(reads.len() * INPUT * channels);
     for read in reads {
-        let from = past.len();
-        past.extend_from_slice(&read.past);
-        if let Some(rng) = noise.rng() {
-            varied(&mut past[from..], channels, rng);
+        match noise.rng() {
+            Some(rng) => past.extend(varied(&read.past, channels, rng)?),
+            None => past.extend_from_slice(&read.past),
         }
     }
-    Batch {
+    Ok(Batch {
         numbers: Tensor::from_data(TensorData::new(numbers, [rows, columns]), device),
         codes: (0..words).map(|w| whole(codes.iter().skip(w).step_by(words).copied().collect())).collect(),
         past: Some(Tensor::from_data(TensorData::new(past, [reads.len(), INPUT, channels]), device)),
         owner: whole(owner),
         levels: Vec::new(),
         effects: Vec::new(),
-    }
+    })
 }
 
-/// Jitters, scales and hides steps.
-fn varied(past: &mut [f32], channels: usize, rng: &mut impl Rng) {
-    let mut normal = |deviation: f64| {
-        // The sum of four even draws is near enough to a normal one.
-        let sum: f64 = (0..4).map(|_| rng.random_range(-1.0_f64..1.0)).sum();
-        (sum * deviation * 0.866) as f32
-    };
-    let by = 1.0 + normal(SCALING);
-    for step in past.chunks_exact_mut(channels) {
-        step[0] = step[0] * by + normal(JITTER) * step[1];
-    }
-    for step in past.chunks_exact_mut(channels) {
-        if rng.random_bool(HIDDEN) {
-            step.fill(0.0);
-        }
-    }
+/// Jittered, scaled, and with some steps hidden.
+fn varied(past: &[f32], channels: usize, rng: &mut impl Rng) -> Result<Vec<f32>> {
+    let scaled = series::scale(past, channels, SCALING, rng)?;
+    let jittered = series::jitter(&scaled, channels, JITTER, rng)?;
+    series::mask(&jittered, channels, HIDDEN, HIDDEN_STEPS, 0.0, rng)
 }
 
 struct Lessons {
@@ -157,7 +150,7 @@ struct Lessons {
 
 impl Lessons {
     fn loss_of(&self, network: &Network, reads: &[&Read], noise: &mut Noise, device: &Device) -> Result<Tensor<1>> {
-        let told = network.forward(&batch(reads, self.sizes, noise, device), noise)?;
+        let told = network.forward(&batch(reads, self.sizes, noise, device)?, noise)?;
         let truth: Vec<f32> = reads.iter().flat_map(|r| r.truth.iter().copied()).collect();
         let weights = truth.iter().map(|y| f32::from(u8::from(y.is_finite()))).collect();
         let truth = truth.into_iter().map(|y| if y.is_finite() { y } else { 0.0 }).collect();
@@ -261,7 +254,7 @@ impl Memory {
         if lessons.reads.is_empty() {
             return Ok(None);
         }
-        let mut out = Self { scaler: scaler.clone(), words, channels, weights: Vec::new() };
+        let mut out = Self { scaler: scaler.clone(), words, channels, weights: Vec::new(), curve: None };
         let network = out.sizes(members).network(&lessons.device.clone().autodiff(), run)?;
         let training = TrainParams {
             epochs,
@@ -271,6 +264,7 @@ impl Memory {
             ..TrainParams::default()
         };
         let trained = run.install(|| train(run, &lessons, network, &training, None, &mut |_| Ok(true)))?;
+        out.curve = Some(trained.told("network", "absolute error in units of the level", None));
         out.weights = Weights::of(&trained.network).to_safetensors(&HashMap::new())?;
         Ok(Some(out))
     }
@@ -294,7 +288,7 @@ impl Memory {
         for part in all.chunks((4_096 / horizon).max(1)) {
             let reads = map_series(&run.quiet(), "price", part.len(), |k| reader.read(part[k], o(part[k]), &steps))?;
             let reads: Vec<&Read> = reads.iter().collect();
-            let given = batch(&reads, (columns, self.words.len(), self.channels), &mut Noise::none(), &Device::flex());
+            let given = batch(&reads, (columns, self.words.len(), self.channels), &mut Noise::none(), &Device::flex())?;
             let told = values(network.forward(&given, &mut Noise::none())?);
             out.extend(told.chunks_exact(horizon).map(|t| t.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>()));
         }

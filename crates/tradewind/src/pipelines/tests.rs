@@ -95,7 +95,7 @@ impl Work for Deadly {
 
 async fn work(operations: &Operations, deadly: Option<(&str, bool)>) {
     let marker = operations.shop.root().join("died");
-    let works = works(operations, 1).around(|_, step, inner| match deadly {
+    let works = works(operations, &Run::new(0).with_threads(1)).around(|_, step, inner| match deadly {
         Some((wanted, before)) if wanted == step => {
             Arc::new(Deadly { inner, marker: marker.clone(), before })
         }
