@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A row is what the trees of [`global`](crate::global) see too: last values, windows, phases, the year before, sums of the
-//! series' groups, calendar, prices and promotions planned, static columns. A body beside them reads the steps themselves.
+//! series' groups, prices and promotions planned, static columns. A body beside them reads the steps themselves.
 //! Origins are drawn anew in each round, some steps ahead at each, so one network answers every step directly.
 //!
 //! | parameter | default | meaning | range |

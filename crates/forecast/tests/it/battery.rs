@@ -23,10 +23,10 @@ fn panel(series: Vec<Vec<f64>>) -> Panel {
 /// The defaults; of networks small ones that are soon trained, since what they learn is tested elsewhere.
 fn defaults(entry: &ForecasterEntry) -> Params {
     let mut params = Params::new();
-    if entry.params.iter().any(|p| p.name == "epochs") {
-        for (name, value) in [("epochs", 2), ("origins", 200), ("width", 8), ("layers", 1)] {
-            params.insert(name.into(), value.into());
-        }
+    let has = |name: &str| entry.params.iter().any(|p| p.name == name);
+    let small = [("epochs", 2), ("origins", 200), ("width", 8), ("layers", 1)];
+    for (name, value) in small.into_iter().filter(|(name, _)| has("epochs") && has(name)) {
+        params.insert(name.into(), value.into());
     }
     params
 }
