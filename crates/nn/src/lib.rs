@@ -4,6 +4,8 @@
 //! are slow on the CPU and it matters, an operation of our own with its own way back takes their place; the same code runs
 //! on a GPU through burn's operations.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
 mod activation;
 pub mod augment;
 pub mod batch_norm;

@@ -323,7 +323,7 @@ impl Frozen {
     /// Scores of a few rows, of which there is at least one.
     fn part(&self, numbers: &[f32], codes: &[usize]) -> Vec<f32> {
         let (n, fields, inputs) = (self.params.numbers, self.params.words.len(), self.params.inputs());
-        let rows = if n > 0 { numbers.len() / n } else { codes.len() / fields };
+        let rows = numbers.len().checked_div(n).unwrap_or_else(|| codes.len() / fields.max(1));
         let mut x = Vec::with_capacity(rows * inputs);
         for row in 0..rows {
             x.extend(&numbers[row * n..(row + 1) * n]);
@@ -358,7 +358,6 @@ impl Frozen {
 pub fn piecewise(x: f64, edges: &[f64], out: &mut Vec<f32>) {
     out.extend(edges.windows(2).map(|edge| {
         let share = (x - edge[0]) / (edge[1] - edge[0]);
-        // Not `clamp`, which would keep NaN.
-        share.max(0.0).min(1.0) as f32
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) as f32 }
     }));
 }

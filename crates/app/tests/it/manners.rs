@@ -93,8 +93,8 @@ fn every_model_of_the_catalogue_forecasts_from_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.csv"), super::series_csv(2, 120)).unwrap();
     let json: serde_json::Value = serde_json::from_str(&ok(dir.path(), &["models", "--json"])).unwrap();
-    let rounds =
-        |m: &serde_json::Value| m["params"].as_array().unwrap().iter().any(|p| p["name"] == "epochs");
+    let has = |m: &serde_json::Value, name| m["params"].as_array().unwrap().iter().any(|p| p["name"] == name);
+    let rounds = |m: &serde_json::Value| has(m, "epochs") && has(m, "origins");
     let (networks, others): (Vec<_>, Vec<_>) = json.as_array().unwrap().iter().partition(|m| rounds(m));
     assert!(networks.len() > 1 && others.len() > 1);
     // Networks are only begun: what they learn is tested where they are.

@@ -109,7 +109,7 @@ fn between(values: &[f32], width: usize, other: &[usize], share: &[f32]) -> Vec<
 
 /// How many wholes of `size` numbers there are.
 fn whole(n: usize, size: usize, what: &str) -> Result<usize> {
-    if size == 0 || n % size != 0 {
+    if size == 0 || !n.is_multiple_of(size) {
         return Err(Error::Invalid(format!(
             "{n} numbers are no whole number of times {size}, the size of {what}"
         )));
