@@ -216,11 +216,11 @@ impl FittedForecaster for FittedCombination {
     }
 
     fn training_curves(&self) -> Vec<TrainingCurve> {
-        let of = |m: &Box<dyn FittedForecaster>| {
+        let of = |m: &dyn FittedForecaster| {
             let curves = m.training_curves().into_iter();
             curves.map(|c| c.within(m.name())).collect::<Vec<_>>()
         };
-        self.members.iter().flat_map(of).collect()
+        self.members.iter().flat_map(|m| of(&**m)).collect()
     }
 
     fn save(&self) -> Result<Value> {

@@ -26,7 +26,7 @@ fn shops(n: usize) -> Dataset {
         let seen = if i % 9 == 4 { f64::NAN } else { price };
         let told = if i % 9 == 4 { -1.0 } else { price };
         rows.push([shop as f64, seen]);
-        y.push(if shop % 2 == 0 { 2.0 } else { 1.0 } - told + 0.1 * noise(i, 3));
+        y.push(if shop.is_multiple_of(2) { 2.0 } else { 1.0 } - told + 0.1 * noise(i, 3));
     }
     let names = vec!["shop".to_owned(), "price".to_owned()];
     let data = Dataset::with_missing(Matrix::from_rows(&rows).unwrap(), y, names).unwrap();
