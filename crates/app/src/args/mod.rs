@@ -49,6 +49,7 @@ pub(crate) struct Global {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub(crate) enum Command {
     /// Make a shop's folder
     Init(InitArgs),
