@@ -33,7 +33,8 @@ pub struct FittedPrice {
     layout: Layout,
     pub(super) horizon: usize,
     reversion: Reversion,
-    weights: [f64; ANSWERS],
+    /// One for each answer; models from before there was a network have one less.
+    weights: Vec<f64>,
     pub(super) trees: Trees,
     #[serde(default)]
     pub(super) memory: Option<Memory>,
@@ -98,7 +99,7 @@ impl FittedPrice {
             layout,
             horizon,
             reversion,
-            weights: USUAL_WEIGHTS,
+            weights: USUAL_WEIGHTS.to_vec(),
             trees: Trees::default(),
             memory: None,
             doubt: Doubt::default(),
@@ -113,7 +114,8 @@ impl FittedPrice {
             && self.weights.iter().all(|w| (0.0..=1.0).contains(w))
             && self.reversion.keep.is_finite()
             && self.reversion.season.is_finite()
-            && self.memory.as_ref().is_none_or(|m| m.is_sound(self.layout.names().1.iter().filter(|c| !**c).count()))
+            && self.weights.len() <= ANSWERS
+            && self.memory.as_ref().is_none_or(|m| m.is_sound(&self.layout))
             && self.doubt.is_sound();
         if sound { Ok(()) } else { Err(Error::Invalid("the saved price model has parts that do not fit together".into())) }
     }
@@ -125,8 +127,8 @@ impl FittedPrice {
 
     /// The shares of the median of eight, the way back to the usual level, the trees, the ladder's median, that of its
     /// sharpened chances, its likeliest point, and the network that remembers; their sum is 1.
-    pub fn weights(&self) -> [f64; 7] {
-        self.weights
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
     }
 
     /// What is said of the steps 1 to `horizon` after the first `o(series)` steps of every series with known values.
@@ -258,7 +260,7 @@ impl FittedPrice {
             .collect::<Result<_>>()?;
         let greedy = Greedy { n_rounds: PARTS, n_bags: 1, bag_share: 1.0 };
         let chosen = greedy.choose(run, Task::Regression, Measure::Mae, &answers, &truth, None)?;
-        self.weights = [0.0; ANSWERS];
+        self.weights = vec![0.0; ANSWERS];
         for (k, w) in members.iter().zip(chosen.weights) {
             self.weights[*k] = w;
         }

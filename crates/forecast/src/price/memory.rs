@@ -6,7 +6,7 @@
 //! 2021).
 
 use super::reversion::{Reversion, Way};
-use super::rows::Members;
+use super::rows::{Layout, Members};
 use crate::deep::Kind;
 use crate::deep::body::{Network, Sizes};
 use crate::deep::samples::{Batch, Scaler};
@@ -244,7 +244,7 @@ impl Memory {
             let (i, o) = places[k];
             reader.read(i, o, &asked(i, o))
         })?;
-        let channels = members.channels();
+        let channels = members.layout.channels();
         let sizes = (columns, words.len(), channels);
         let mut lessons = Lessons { reads: Vec::new(), held: Vec::new(), sizes, device: tradewind_nn::device::of(run)? };
         for ((i, o), read) in places.iter().zip(reads) {
@@ -270,8 +270,12 @@ impl Memory {
     }
 
     /// Whether what was read back fits together.
-    pub(super) fn is_sound(&self, columns: usize) -> bool {
-        self.scaler.is_sound(columns) && self.channels >= 2
+    pub(super) fn is_sound(&self, layout: &Layout) -> bool {
+        let (_, categories) = layout.names();
+        let words = categories.iter().filter(|c| **c).count();
+        self.scaler.is_sound(categories.len() - words)
+            && self.words.len() == words
+            && self.channels == layout.channels()
     }
 
     /// What it says of the steps 1 to `horizon` after the first `o(series)` steps of every series: how far from the anchor,

@@ -81,6 +81,12 @@ impl Layout {
         names
     }
 
+    /// How many numbers each step of [`Members::past`] has.
+    pub(super) fn channels(&self) -> usize {
+        // Price, whether it is known, all series together and each grouping, the columns.
+        3 + self.groupings.len() + self.covariates.len() + self.market.len()
+    }
+
     pub(super) fn names(&self) -> (Vec<String>, Vec<bool>) {
         let mut names: Vec<String> = (1..=LASTS).map(|k| format!("last_{k}")).collect();
         for w in WINDOWS {
@@ -338,22 +344,17 @@ impl Members {
         words
     }
 
-    /// How many numbers each step of [`Self::past`] has.
-    pub(super) fn channels(&self) -> usize {
-        2 + self.groups.len() + self.layout.covariates.len() + self.layout.market.len()
-    }
-
     /// The `steps` steps of series `i` before step `o`, step by step: the last known price from the anchor in units of the
     /// level, whether this step's is known, where the groups stand, and the columns; all within `far`, zero where not known.
     pub(super) fn past(&self, i: usize, o: usize, steps: usize, far: f64) -> Vec<f32> {
         let m = &self.all[i];
         let (anchor, scale) = (m.anchor(o), m.scale(o));
         let usual = |v: f64| if v.is_finite() { v.clamp(-far, far) as f32 } else { 0.0 };
-        let mut out = Vec::with_capacity(steps * self.channels());
+        let mut out = Vec::with_capacity(steps * self.layout.channels());
         let mut known = m.count(o.saturating_sub(steps));
         for back in (1..=steps).rev() {
             let Some(t) = o.checked_sub(back) else {
-                out.extend(std::iter::repeat_n(0.0, self.channels()));
+                out.extend(std::iter::repeat_n(0.0, self.layout.channels()));
                 continue;
             };
             known += usize::from(m.known.get(known) == Some(&t));

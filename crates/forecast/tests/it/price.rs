@@ -120,6 +120,19 @@ fn threads_and_saving_change_nothing_and_weights_are_shares() {
     let text = one.save().unwrap().to_string();
     let back: FittedPrice = serde_json::from_str(&text).unwrap();
     assert_eq!(of(&one), of(&back));
+    // A network whose parts do not fit is told; a model from before there was one still answers.
+    let load = tradewind_forecast::entry("price").unwrap().load;
+    let mut spoilt = one.save().unwrap();
+    spoilt["memory"]["words"].as_array_mut().unwrap().pop();
+    assert!(load(spoilt).is_err());
+    let mut older = one.save().unwrap();
+    older["weights"].as_array_mut().unwrap().pop();
+    for name in ["memory", "layout/market"] {
+        let (of, name) = name.split_once('/').map_or((None, name), |(of, name)| (Some(of), name));
+        let of = if let Some(of) = of { &mut older[of] } else { &mut older };
+        of.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    assert!(load(older).unwrap().predict(&run, &Ahead::new(6, &[])).is_ok());
 }
 
 /// What lies behind the cutoff cannot be seen.

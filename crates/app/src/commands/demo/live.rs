@@ -183,8 +183,9 @@ impl Stage {
     fn prepare(&self, arrivals: &Arrivals) -> Result<Value> {
         let p = &self.printer;
         p.note(p.lang.pick("the first models are trained", "训练第一批模型"));
-        // Fewer trees than a shop's own prices have: the demo is to be seen within a minute.
-        let prices = json!({ "kind": "prices", "params": { "n_rounds": 60, "max_rows": 12_000 } });
+        // Fewer trees and rounds than a shop's own prices have: the demo is to be seen soon.
+        let prices =
+            json!({ "kind": "prices", "params": { "n_rounds": 60, "max_rows": 12_000, "epochs": 3 } });
         self.job("shop", &json!({ "fail_on": "never", "requests": [prices] }), "the first models")?;
         let lines = arrivals.take_in(&self.run, &self.shop)?;
         p.note(match p.lang {
