@@ -1,6 +1,7 @@
 //! Dense layers: `y = x Wᵀ + b`.
 
 use crate::init;
+use crate::product::{Panels, Rows, add_product};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -52,5 +53,29 @@ impl Dense {
     /// `[rows, input]` to `[rows, output]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    }
+}
+
+/// A dense layer that is trained no more: a row's answer does not depend on the rows beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fixed {
+    /// `[input, output]`, the other way round than a layer has it.
+    weight: Panels,
+    bias: Vec<f32>,
+}
+
+impl Fixed {
+    /// Of `[output, input]` and `[output]`.
+    pub(crate) fn new(weight: &[f32], bias: Vec<f32>) -> Self {
+        Self { weight: Panels::of_transposed(weight, weight.len() / bias.len().max(1)), bias }
+    }
+
+    /// `x W + b` of so many rows.
+    pub(crate) fn forward(&self, x: &[f32], rows: usize) -> Vec<f32> {
+        let to = self.bias.len();
+        let mut out = self.bias.repeat(rows);
+        let x = Rows { values: x, apart: x.len() / rows.max(1) };
+        add_product(pulp::Arch::new(), (&mut out, to), x, rows, &self.weight);
+        out
     }
 }

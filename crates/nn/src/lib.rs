@@ -21,6 +21,7 @@ pub mod mlp;
 mod noise;
 pub mod optimise;
 pub mod pooling;
+mod product;
 pub mod recurrent;
 pub mod schedule;
 pub mod train;

@@ -15,10 +15,10 @@
 //! Rumelhart, Hinton and Williams, *Learning representations by back-propagating errors*, Nature 1986; Gorishniy et al.,
 //! *Revisiting deep learning models for tabular data*, NeurIPS 2021 (what of it pays on tables).
 
-use crate::dense::Dense;
-use crate::recurrent::product::{Panels, Rows, add_product};
+use crate::dense::{Dense, Fixed};
 use crate::transformer::rows::{Norm, norm_in_place};
 use crate::transformer::{Activation, LayerNorm};
+use crate::weights::Taking;
 use crate::{Noise, Weights, init};
 use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, relu, silu};
@@ -220,22 +220,9 @@ impl Mlp {
 
 #[derive(Clone, Debug, PartialEq)]
 struct FrozenLayer {
-    /// `[input, output]`, the other way round than the network has it.
-    weight: Panels,
-    bias: Vec<f32>,
+    dense: Fixed,
     /// Scale and shift.
     norm: Option<(Vec<f32>, Vec<f32>)>,
-}
-
-impl FrozenLayer {
-    /// `out = x W + b`.
-    fn forward(&self, x: &[f32], rows: usize) -> Vec<f32> {
-        let to = self.bias.len();
-        let mut out = self.bias.repeat(rows);
-        let x = Rows { values: x, apart: x.len() / rows.max(1) };
-        add_product(pulp::Arch::new(), (&mut out, to), x, rows, &self.weight);
-        out
-    }
 }
 
 /// A trained [`Mlp`] that answers row by row; see the [module](self).
@@ -244,7 +231,7 @@ pub struct Frozen {
     params: MlpParams,
     vectors: Vec<Vec<f32>>,
     layers: Vec<FrozenLayer>,
-    last: FrozenLayer,
+    last: Fixed,
 }
 
 impl Frozen {
@@ -254,51 +241,28 @@ impl Frozen {
     /// Weights that are missing, left over or of another number; parameters out of range.
     pub fn of(params: &MlpParams, weights: &Weights) -> Result<Self> {
         params.check()?;
-        let mut taken = 0;
-        let mut take = |path: String, n: usize| -> Result<Vec<f32>> {
-            taken += 1;
-            match weights.get(&path) {
-                Some(values) if values.len() == n => Ok(values.to_vec()),
-                Some(values) => Err(Error::Invalid(format!(
-                    "these weights are of another network: `{path}` has {} numbers, and the network {n}",
-                    values.len()
-                ))),
-                None => {
-                    Err(Error::Invalid(format!("these weights are of another network: `{path}` is missing")))
-                }
-            }
-        };
+        let mut of = Taking::new(weights);
         let mut vectors = Vec::with_capacity(params.words.len());
         for (field, (n, width)) in params.words.iter().enumerate() {
-            vectors.push(take(format!("vectors.{field}"), n * width)?);
+            vectors.push(of.take(&format!("vectors.{field}"), n * width)?);
         }
         let mut from = params.inputs();
         let mut layers = Vec::with_capacity(params.hidden.len());
         for (k, to) in params.hidden.iter().enumerate() {
             layers.push(FrozenLayer {
-                weight: Panels::of_transposed(&take(format!("layers.{k}.dense.weight"), to * from)?, from),
-                bias: take(format!("layers.{k}.dense.bias"), *to)?,
+                dense: of.dense(&format!("layers.{k}.dense"), from, *to)?,
                 norm: match params.norm {
                     true => Some((
-                        take(format!("layers.{k}.norm.weight"), *to)?,
-                        take(format!("layers.{k}.norm.bias"), *to)?,
+                        of.take(&format!("layers.{k}.norm.weight"), *to)?,
+                        of.take(&format!("layers.{k}.norm.bias"), *to)?,
                     )),
                     false => None,
                 },
             });
             from = *to;
         }
-        let last = FrozenLayer {
-            weight: Panels::of_transposed(&take("last.weight".to_owned(), params.outputs * from)?, from),
-            bias: take("last.bias".to_owned(), params.outputs)?,
-            norm: None,
-        };
-        let left = weights.paths().count() - taken;
-        if left > 0 {
-            return Err(Error::Invalid(format!(
-                "these weights are of another network: {left} are left over"
-            )));
-        }
+        let last = of.dense("last", from, params.outputs)?;
+        of.finish()?;
         Ok(Self { params: params.clone(), vectors, layers, last })
     }
 
@@ -333,7 +297,7 @@ impl Frozen {
             }
         }
         for layer in &self.layers {
-            let mut told = layer.forward(&x, rows);
+            let mut told = layer.dense.forward(&x, rows);
             if let Some((scale, shift)) = &layer.norm {
                 norm_in_place(&mut told, Norm { scale, shift });
             }

@@ -1,5 +1,6 @@
 //! Weights by name, in and out of safetensors.
 
+use crate::dense::Fixed;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -196,6 +197,47 @@ impl Weights {
             out.of.insert(name.to_owned(), (view.shape().to_vec(), values));
         }
         Ok((out, remarks))
+    }
+}
+
+/// Weights that are taken one by one by their paths until none is left.
+pub(crate) struct Taking<'a> {
+    weights: &'a Weights,
+    taken: usize,
+}
+
+impl<'a> Taking<'a> {
+    pub(crate) fn new(weights: &'a Weights) -> Self {
+        Self { weights, taken: 0 }
+    }
+
+    /// The `n` numbers of a path.
+    pub(crate) fn take(&mut self, path: &str, n: usize) -> Result<Vec<f32>> {
+        self.taken += 1;
+        match self.weights.get(path) {
+            Some(values) if values.len() == n => Ok(values.to_vec()),
+            Some(values) => Err(Error::Invalid(format!(
+                "these weights are of another network: `{path}` has {} numbers, and the network {n}",
+                values.len()
+            ))),
+            None => Err(Error::Invalid(format!("these weights are of another network: `{path}` is missing"))),
+        }
+    }
+
+    /// The dense layer of a path.
+    pub(crate) fn dense(&mut self, path: &str, from: usize, to: usize) -> Result<Fixed> {
+        let weight = self.take(&format!("{path}.weight"), to * from)?;
+        Ok(Fixed::new(&weight, self.take(&format!("{path}.bias"), to)?))
+    }
+
+    /// Fails where some are left.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self.weights.of.len() - self.taken {
+            0 => Ok(()),
+            left => {
+                Err(Error::Invalid(format!("these weights are of another network: {left} are left over")))
+            }
+        }
     }
 }
 

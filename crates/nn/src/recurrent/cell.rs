@@ -11,9 +11,10 @@ pub(super) trait Cell: Copy + Send + Sync + 'static {
     /// Whether the last gate needs the product with the hidden state by itself.
     const APART: bool;
 
-    /// `gates` comes with the part of the input and goes with the activated gates; `product` is that of the hidden state.
-    /// `h` and `c` come as they were and go as they are; `apart` keeps the last gate's product.
-    fn forward(gates: &mut [f32], product: &[f32], h: &mut [f32], c: &mut [f32], apart: &mut [f32]);
+    /// `gates` comes with the sums of input and hidden state and goes with the activated gates; the last gate comes with the
+    /// part of the input alone where it is [`Cell::APART`], and `apart` with its product with the hidden state. `h` and `c`
+    /// come as they were and go as they are.
+    fn forward(gates: &mut [f32], apart: &[f32], h: &mut [f32], c: &mut [f32]);
 
     /// `gates` comes activated and goes as the gradient of the part of the input; `product` goes as that of the product
     /// (only where it is [`Cell::APART`]). `dh` comes as the gradient of the new hidden state and goes as the part of the
@@ -43,20 +44,17 @@ impl Cell for LstmCell {
     const APART: bool = false;
 
     #[inline(always)]
-    fn forward(gates: &mut [f32], product: &[f32], h: &mut [f32], c: &mut [f32], _: &mut [f32]) {
+    fn forward(gates: &mut [f32], _: &[f32], h: &mut [f32], c: &mut [f32]) {
         let n = h.len();
         let (i, rest) = gates.split_at_mut(n);
         let (f, rest) = rest.split_at_mut(n);
         let (g, o) = rest.split_at_mut(n);
-        let (pi, rest) = product.split_at(n);
-        let (pf, rest) = rest.split_at(n);
-        let (pg, po) = rest.split_at(n);
-        let (o, po, c) = (&mut o[..n], &po[..n], &mut c[..n]);
+        let (o, c) = (&mut o[..n], &mut c[..n]);
         for k in 0..n {
-            i[k] = sigmoid(i[k] + pi[k]);
-            f[k] = sigmoid(f[k] + pf[k]);
-            g[k] = tanh(g[k] + pg[k]);
-            o[k] = sigmoid(o[k] + po[k]);
+            i[k] = sigmoid(i[k]);
+            f[k] = sigmoid(f[k]);
+            g[k] = tanh(g[k]);
+            o[k] = sigmoid(o[k]);
             c[k] = f[k] * c[k] + i[k] * g[k];
             h[k] = o[k] * tanh(c[k]);
         }
@@ -104,18 +102,15 @@ impl Cell for GruCell {
     const APART: bool = true;
 
     #[inline(always)]
-    fn forward(gates: &mut [f32], product: &[f32], h: &mut [f32], _: &mut [f32], apart: &mut [f32]) {
+    fn forward(gates: &mut [f32], apart: &[f32], h: &mut [f32], _: &mut [f32]) {
         let n = h.len();
         let (r, rest) = gates.split_at_mut(n);
         let (z, m) = rest.split_at_mut(n);
-        let (pr, rest) = product.split_at(n);
-        let (pz, pm) = rest.split_at(n);
-        let (m, pm, apart) = (&mut m[..n], &pm[..n], &mut apart[..n]);
+        let (m, apart) = (&mut m[..n], &apart[..n]);
         for k in 0..n {
-            r[k] = sigmoid(r[k] + pr[k]);
-            z[k] = sigmoid(z[k] + pz[k]);
-            m[k] = tanh(m[k] + r[k] * pm[k]);
-            apart[k] = pm[k];
+            r[k] = sigmoid(r[k]);
+            z[k] = sigmoid(z[k]);
+            m[k] = tanh(m[k] + r[k] * apart[k]);
             h[k] = m[k] + z[k] * (h[k] - m[k]);
         }
     }
@@ -162,11 +157,11 @@ impl Cell for ElmanCell {
     const APART: bool = false;
 
     #[inline(always)]
-    fn forward(gates: &mut [f32], product: &[f32], h: &mut [f32], _: &mut [f32], _: &mut [f32]) {
+    fn forward(gates: &mut [f32], _: &[f32], h: &mut [f32], _: &mut [f32]) {
         let n = h.len();
-        let (gates, product) = (&mut gates[..n], &product[..n]);
+        let gates = &mut gates[..n];
         for k in 0..n {
-            gates[k] = tanh(gates[k] + product[k]);
+            gates[k] = tanh(gates[k]);
             h[k] = gates[k];
         }
     }

@@ -13,7 +13,6 @@
 mod cell;
 mod op;
 mod pass;
-pub(crate) mod product;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
 use super::pass::{self, Outer, Passed, Seen, Sizes, States, Weights};
-use super::product::Rows;
+use crate::product::Rows;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;

@@ -1,16 +1,15 @@
 //! Recurrent layers over all steps at once, forward and back, on plain slices.
 //!
 //! ```text
-//! x [batch, steps, input] ── one product for all steps ──→ gates [batch, steps, G·hidden]
-//!                                                             │ step by step: + h · Uᵀ, activate
-//! y [batch, steps, hidden] ←──────────────────────────────────┘
+//! x [batch, steps, input] ──┐ step by step: b + x · Wᵀ + h · Uᵀ in one sum, activate
+//! h [batch, hidden] ────────┴─→ gates [batch, G·hidden] ─→ h ─→ y [batch, steps, hidden]
 //! ```
 //!
 //! Rows of a batch do not know of each other, so parts of [`ROWS`] rows go through all steps by themselves, on as many
 //! threads as there are; sums over parts are taken in their order, so the number of threads changes no bit.
 
 use super::cell::Cell;
-use super::product::{Panels, Rows, add_product};
+use crate::product::{Panels, Rows, add_product, sum};
 use crate::vector::vectorised;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -97,6 +96,84 @@ fn parts_mut(of: &mut [f32], each: usize, parts: usize) -> Vec<&mut [f32]> {
     if each == 0 { (0..parts).map(|_| &mut [][..]).collect() } else { of.chunks_mut(ROWS * each).collect() }
 }
 
+/// The weights in the order in which steps take them, and the biases that their sums begin with.
+struct Ready {
+    /// Of all gates, or of all but the last where that one's product with the hidden state is needed by itself.
+    input: Panels,
+    hidden: Panels,
+    bias: Vec<f32>,
+    /// Of the last gate by itself, and its two biases.
+    last: Option<Last>,
+}
+
+struct Last {
+    input: Panels,
+    hidden: Panels,
+    bias_input: Vec<f32>,
+    bias_hidden: Vec<f32>,
+}
+
+impl Ready {
+    fn of<C: Cell>(Sizes { input, hidden, .. }: Sizes, weights: Weights<'_>) -> Self {
+        let main = if C::APART { C::GATES - 1 } else { C::GATES } * hidden;
+        let panels = |of: &[f32], k: usize| Panels::of_transposed(of, k);
+        let (main_input, last_input) = weights.input.split_at(main * input);
+        let (main_hidden, last_hidden) = weights.hidden.split_at(main * hidden);
+        let biases = weights.bias_input.iter().zip(weights.bias_hidden);
+        Self {
+            input: panels(main_input, input),
+            hidden: panels(main_hidden, hidden),
+            bias: biases.take(main).map(|(i, h)| i + h).collect(),
+            last: C::APART.then(|| Last {
+                input: panels(last_input, input),
+                hidden: panels(last_hidden, hidden),
+                bias_input: weights.bias_input[main..].to_vec(),
+                bias_hidden: weights.bias_hidden[main..].to_vec(),
+            }),
+        }
+    }
+
+    /// Gates of `n` rows before they are activated, those of a row `apart` from those of the next; where the last gate's
+    /// product is needed by itself it goes to `of_last`, rows of `hidden`.
+    fn gates(
+        &self,
+        (gates, apart): (&mut [f32], usize),
+        (of_last, hidden): (&mut [f32], usize),
+        [x, h]: [Rows<'_>; 2],
+        n: usize,
+        back: bool,
+    ) {
+        let arch = pulp::Arch::new();
+        let main = self.bias.len();
+        let pairs = [(x, &self.input), (h, &self.hidden)];
+        sum(arch, (&mut *gates, apart), Some(&self.bias), pairs, n, back);
+        if let Some(last) = &self.last {
+            sum(arch, (&mut gates[main..], apart), Some(&last.bias_input), [(x, &last.input)], n, back);
+            sum(arch, (of_last, hidden), Some(&last.bias_hidden), [(h, &last.hidden)], n, back);
+        }
+    }
+
+    /// The part of the input alone in the gates of `n` rows, with all biases but that of the last gate's product.
+    fn inputs(&self, gates: &mut [f32], apart: usize, x: Rows<'_>, n: usize) {
+        let arch = pulp::Arch::new();
+        sum(arch, (&mut *gates, apart), Some(&self.bias), [(x, &self.input)], n, false);
+        if let Some(last) = &self.last {
+            let main = self.bias.len();
+            sum(arch, (&mut gates[main..], apart), Some(&last.bias_input), [(x, &last.input)], n, false);
+        }
+    }
+
+    /// The same as [`Ready::gates`] where the part of the input stands there already.
+    fn hiddens(&self, gates: &mut [f32], of_last: &mut [f32], h: &[f32], back: bool) {
+        let arch = pulp::Arch::new();
+        let h = Rows { values: h, apart: h.len() };
+        sum(arch, (gates, 0), None, [(h, &self.hidden)], 1, back);
+        if let Some(last) = &self.last {
+            sum(arch, (of_last, 0), Some(&last.bias_hidden), [(h, &last.hidden)], 1, back);
+        }
+    }
+}
+
 /// What a part of a forward pass writes.
 struct PartMut<'a> {
     y: &'a mut [f32],
@@ -117,7 +194,7 @@ pub(super) fn forward<C: Cell>(
 ) -> Passed {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    let by_hidden = Panels::of_transposed(weights.hidden, hidden);
+    let ready = Ready::of::<C>(sizes, weights);
     let only = |wanted: bool, each: usize| if wanted { each } else { 0 };
     let (cell, of_cells, of_apart) =
         (only(C::CELL, hidden), only(C::CELL, steps * hidden), only(C::APART, steps * hidden));
@@ -148,26 +225,15 @@ pub(super) fn forward<C: Cell>(
         .collect();
     parts.into_par_iter().enumerate().for_each(|(part, to)| {
         let (first, n) = (part * ROWS, to.h.len() / hidden);
-        for row in to.gates.chunks_exact_mut(wide) {
-            row.copy_from_slice(weights.bias_input);
-        }
-        matmul(
-            rows_mut(to.gates, n * steps, wide),
-            Accum::Add,
-            rows(of_rows(x, (first, n), steps * input), n * steps, input),
-            rows(weights.input, wide, input).transpose(),
-            1.0,
-            Par::Seq,
-        );
-        let mut product = vec![0.0; n * wide];
+        let x = of_rows(x, (first, n), steps * input);
         let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
-        let arch = pulp::Arch::new();
         for k in 0..steps {
             let t = if sizes.reverse { steps - 1 - k } else { k };
-            for row in product.chunks_exact_mut(wide) {
-                row.copy_from_slice(weights.bias_hidden);
-            }
-            add_product(arch, (&mut product, wide), Rows { values: to.h, apart: hidden }, n, &by_hidden);
+            let now = Rows { values: &x[t * input..], apart: steps * input };
+            let before = Rows { values: to.h, apart: hidden };
+            let of_last = if C::APART { &mut to.apart[t * hidden..] } else { &mut [][..] };
+            let gates = (&mut to.gates[t * wide..], steps * wide);
+            ready.gates(gates, (of_last, steps * hidden), [now, before], n, k % 2 == 1);
             vectorised!({
                 for row in 0..n {
                     if !alive(row, t) {
@@ -175,11 +241,10 @@ pub(super) fn forward<C: Cell>(
                     }
                     let at = row * steps + t;
                     let gates = &mut to.gates[at * wide..][..wide];
-                    let product = &product[row * wide..][..wide];
                     let h = &mut to.h[row * hidden..][..hidden];
                     let c = if C::CELL { &mut to.c[row * hidden..][..hidden] } else { &mut [][..] };
-                    let apart = if C::APART { &mut to.apart[at * hidden..][..hidden] } else { &mut [][..] };
-                    C::forward(gates, product, h, c, apart);
+                    let apart = if C::APART { &to.apart[at * hidden..][..hidden] } else { &[][..] };
+                    C::forward(gates, apart, h, c);
                     to.y[at * hidden..][..hidden].copy_from_slice(h);
                     if C::CELL {
                         to.cells[at * hidden..][..hidden].copy_from_slice(c);
@@ -204,34 +269,41 @@ pub(super) fn answer<C: Cell>(
 ) -> Vec<f32> {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
-    let by_hidden = Panels::of_transposed(weights.hidden, hidden);
-    let by_input = Panels::of_transposed(weights.input, input);
+    let ready = Ready::of::<C>(sizes, weights);
     let mut out = vec![0.0; batch * rows * hidden];
     out.par_chunks_mut(ROWS * rows * hidden).enumerate().for_each(|(part, out)| {
         let (first, n) = (part * ROWS, out.len() / (rows * hidden));
         let mut h = of_rows(states.h, (first, n), hidden).to_vec();
         let mut c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
-        let (mut gates, mut product) = (vec![0.0; n * wide], vec![0.0; n * wide]);
-        let mut apart = vec![0.0; if C::APART { hidden } else { 0 }];
+        let mut of_last = vec![0.0; if C::APART { n * hidden } else { 0 }];
         let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
-        let arch = pulp::Arch::new();
+        let x = Rows { values: &x.values[first * x.apart..], apart: x.apart };
+        // Of a row alone the weights are read for nothing but it: those of the input once for all steps together.
+        let alone = n == 1;
+        let mut gates = vec![0.0; if alone { steps * wide } else { n * wide }];
+        if alone {
+            ready.inputs(&mut gates, wide, Rows { values: x.values, apart: input }, steps);
+        }
         for k in 0..steps {
             let t = if sizes.reverse { steps - 1 - k } else { k };
-            gates.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_input));
-            let now = Rows { values: &x.values[first * x.apart + t * input..], apart: x.apart };
-            add_product(arch, (&mut gates, wide), now, n, &by_input);
-            product.chunks_exact_mut(wide).for_each(|row| row.copy_from_slice(weights.bias_hidden));
-            add_product(arch, (&mut product, wide), Rows { values: &h, apart: hidden }, n, &by_hidden);
+            let gates = if alone { &mut gates[t * wide..][..wide] } else { &mut gates[..] };
+            if alone {
+                ready.hiddens(gates, &mut of_last, &h, k % 2 == 1);
+            } else {
+                let now = Rows { values: &x.values[t * input..], apart: x.apart };
+                let before = Rows { values: &h, apart: hidden };
+                ready.gates((&mut *gates, wide), (&mut of_last, hidden), [now, before], n, k % 2 == 1);
+            }
             vectorised!({
                 for row in 0..n {
                     if !alive(row, t) {
                         continue;
                     }
                     let gates = &mut gates[row * wide..][..wide];
-                    let product = &product[row * wide..][..wide];
                     let h = &mut h[row * hidden..][..hidden];
                     let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
-                    C::forward(gates, product, h, c, &mut apart);
+                    let apart = if C::APART { &of_last[row * hidden..][..hidden] } else { &[][..] };
+                    C::forward(gates, apart, h, c);
                     out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
                 }
             });
@@ -294,7 +366,8 @@ pub(super) fn backward<C: Cell>(
                 if given.is_empty() { vec![0.0; n * hidden] } else { given.to_vec() }
             };
             let (mut dh, mut dc) = (begin(outer.h), begin(outer.c));
-            let mut here = vec![0.0; n * wide];
+            // The gradient of the last gate's product is its own.
+            let mut here = vec![0.0; if C::APART { n * wide } else { 0 }];
             // The hidden state before each step, which the weights' gradient needs in the order of the gates.
             let mut before = vec![0.0; n * steps * hidden];
             for row in 0..n {
@@ -315,7 +388,7 @@ pub(super) fn backward<C: Cell>(
                     for row in 0..n {
                         let at = row * steps + t;
                         let gates = &mut gates[at * wide..][..wide];
-                        let here = &mut here[row * wide..][..wide];
+                        let here = if C::APART { &mut here[row * wide..][..wide] } else { &mut [][..] };
                         if !alive(row, t) {
                             gates.fill(0.0);
                             here.fill(0.0);
@@ -347,12 +420,14 @@ pub(super) fn backward<C: Cell>(
                         C::backward(gates, here, dh, dc, h_before, c_before, c, apart);
                         if C::APART {
                             products[at * wide..][..wide].copy_from_slice(here);
-                        } else {
-                            here.copy_from_slice(gates);
                         }
                     }
                 });
-                add_product(arch, (&mut dh, hidden), Rows { values: &here, apart: wide }, n, &of_hidden);
+                let of_products = match C::APART {
+                    true => Rows { values: &here, apart: wide },
+                    false => Rows { values: &gates[t * wide..], apart: steps * wide },
+                };
+                add_product(arch, (&mut dh, hidden), of_products, n, &of_hidden);
             }
             let product = if C::APART { &products } else { &gates };
             let mut out = Gradients {

@@ -2,8 +2,8 @@
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
 use super::pass::{Outer, Passed, Seen, Sizes, States, Weights, backward, forward};
-use super::product::Rows;
 use super::*;
+use crate::product::Rows;
 use burn::tensor::TensorData;
 use rand::RngExt;
 use tradewind_core::Run;

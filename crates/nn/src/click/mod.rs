@@ -15,6 +15,10 @@
 //!
 //! The score is the logarithm of the odds; [`losses::bce`](crate::losses::bce) is what to train it by.
 
+mod frozen;
+
+pub use frozen::Frozen;
+
 use crate::convolution::Causal;
 use crate::dense::Dense;
 use crate::{Noise, init};
@@ -120,20 +124,29 @@ impl ClickParams {
         Ok(())
     }
 
+    /// Numbers that dense layers read of a row.
+    fn whole(&self) -> usize {
+        self.words.len() * self.width + self.numbers
+    }
+
+    /// Where the words of each field begin among all.
+    fn starts(&self) -> Vec<usize> {
+        let starts = self.words.iter().scan(0, |at, n| {
+            let start = *at;
+            *at += n;
+            Some(start)
+        });
+        starts.collect()
+    }
+
     /// A network with first weights. The score of every row is near 0.
     ///
     /// # Errors
     /// As of [`ClickParams::check`].
     pub fn init(&self, device: &Device, rng: &mut impl Rng) -> Result<Click> {
         self.check()?;
-        let whole = self.words.len() * self.width + self.numbers;
+        let (whole, starts) = (self.whole(), self.starts());
         let architecture = self.architecture;
-        let starts = self.words.iter().scan(0, |at, n| {
-            let start = *at;
-            *at += n;
-            Some(start)
-        });
-        let starts: Vec<usize> = starts.collect();
         let total = self.words.iter().sum::<usize>().max(1);
         let deep = architecture != Architecture::Fm;
         let crosses = if architecture == Architecture::DcnV2 { self.crosses } else { 0 };
@@ -200,18 +213,9 @@ impl Click {
                 codes.len(),
             )));
         }
-        let mut places = Vec::with_capacity(codes.len());
-        for (i, code) in codes.iter().enumerate() {
-            let field = i % fields;
-            if *code >= self.words[field] {
-                return Err(Error::Invalid(format!(
-                    "row {} has word {code} in field {field}, which has {}",
-                    i / fields,
-                    self.words[field]
-                )));
-            }
-            places.push((self.starts[field] + code) as i64);
-        }
+        check_codes(codes, &self.words)?;
+        let places: Vec<i64> =
+            codes.iter().enumerate().map(|(i, code)| (self.starts[i % fields] + code) as i64).collect();
         if rows == 0 {
             return Ok(Tensor::zeros([0, 1], &device));
         }
@@ -248,6 +252,20 @@ impl Click {
     /// The same weights where nothing is differentiated.
     pub fn plain(&self) -> Self {
         self.valid()
+    }
+}
+
+/// Words that their field does not have are told.
+fn check_codes(codes: &[usize], words: &[usize]) -> Result<()> {
+    let fields = words.len().max(1);
+    match codes.iter().enumerate().find(|(i, code)| **code >= words[i % fields]) {
+        Some((i, code)) => Err(Error::Invalid(format!(
+            "row {} has word {code} in field {}, which has {}",
+            i / fields,
+            i % fields,
+            words[i % fields]
+        ))),
+        None => Ok(()),
     }
 }
 
