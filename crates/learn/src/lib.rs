@@ -28,6 +28,7 @@ pub mod boosting;
 pub mod calibrate;
 pub mod calibrated;
 mod cholesky;
+pub mod click_rate;
 pub mod cluster;
 pub mod crossval;
 pub mod curves;
@@ -100,6 +101,7 @@ pub const CATALOG: &[LearnerEntry] = &[
     naive_bayes::BERNOULLI,
     knn::ENTRY,
     mlp::ENTRY,
+    click_rate::ENTRY,
     forest::isolation::ENTRY,
     cluster::kmeans::ENTRY,
     cluster::mini_batch::ENTRY,

@@ -426,7 +426,7 @@ fn default_in(domain: &Domain, default: &str) -> Value {
 
 /// Where an estimator stands in the order of first trials.
 fn dearness(name: &str) -> usize {
-    const ORDER: [&str; 15] = [
+    const ORDER: [&str; 16] = [
         "ols",
         "ridge",
         "naive_bayes",
@@ -440,6 +440,7 @@ fn dearness(name: &str) -> usize {
         "quantile",
         "knn",
         "mlp",
+        "click_rate",
         "svm",
         "svc",
     ];

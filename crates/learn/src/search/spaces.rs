@@ -37,6 +37,9 @@ fn text_of(name: &str, task: Task) -> &'static str {
         ("mlp", _) => {
             "learning_rate=log(0.0002,0.01) width=logint(32,512) layers=int(1,4) dropout=float(0,0.5) decay=log(0.0001,1)"
         }
+        ("click_rate", _) => {
+            "learning_rate=log(0.0003,0.01) width=logint(4,32) dropout=float(0,0.6) vector_dropout=float(0,0.7)"
+        }
         _ => "",
     }
 }

@@ -5,6 +5,7 @@
 mod battery;
 mod battery_clustering;
 mod boosting;
+mod click_rate;
 mod clusters;
 mod curves;
 mod ensemble;
