@@ -40,6 +40,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::learning_rate("0.001"),
         specs::decay("0"),
         specs::negatives("0"),
+        specs::attributes(),
     ],
     ordered: true,
     build: build::<Bert4Rec>,
@@ -74,6 +75,8 @@ pub struct Bert4Rec {
     pub decay: f64,
     /// Items drawn for each step that stand for all others; 0: all.
     pub negatives: usize,
+    /// Whether items are told by their attributes too.
+    pub attributes: bool,
 }
 
 impl Default for Bert4Rec {
@@ -91,6 +94,7 @@ impl Default for Bert4Rec {
             learning_rate: 1e-3,
             decay: 0.0,
             negatives: 0,
+            attributes: false,
         }
     }
 }
@@ -119,6 +123,7 @@ impl Sequential for Bert4Rec {
             learning_rate: self.learning_rate,
             decay: self.decay,
             negatives: self.negatives,
+            attributes: self.attributes,
             hidden: Some(self.hidden),
         }
     }

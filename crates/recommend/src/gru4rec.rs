@@ -33,6 +33,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::learning_rate("0.002"),
         specs::decay("0"),
         specs::negatives("0"),
+        specs::attributes(),
     ],
     ordered: true,
     build: build::<Gru4Rec>,
@@ -63,6 +64,8 @@ pub struct Gru4Rec {
     pub decay: f64,
     /// Items drawn for each step that stand for all others; 0: all.
     pub negatives: usize,
+    /// Whether items are told by their attributes too.
+    pub attributes: bool,
 }
 
 impl Default for Gru4Rec {
@@ -78,6 +81,7 @@ impl Default for Gru4Rec {
             learning_rate: 0.002,
             decay: 0.0,
             negatives: 0,
+            attributes: false,
         }
     }
 }
@@ -105,6 +109,7 @@ impl Sequential for Gru4Rec {
             learning_rate: self.learning_rate,
             decay: self.decay,
             negatives: self.negatives,
+            attributes: self.attributes,
             hidden: None,
         }
     }

@@ -32,9 +32,9 @@
 //! | `factorisation_machine` | users, items, histories and attributes as features of one machine |
 //! | `hybrid`, `ranker` | several of them, weighted on events held back, or put in order by trees learnt there |
 //! | `bandit` | what to show when showing is also the way to learn (a policy, not in the catalogue) |
-//! | `click_rate` | how likely what is shown is clicked (a table of fields, not in the catalogue) |
 //! | `tune` | the parameters of any method, by search on events held back |
 //! | `similarity`, `gram`, `spectral`, `wide`, `top` | how alike rows are, sums of products, leading directions, hot loops, the best of many scores |
+//! | `item_features` | what items are made of, for networks |
 //! | `sequential` | what networks that read histories share: training, scores, saving |
 //! | `fitted` | what all methods share |
 //! | `serve` | one answer now: candidates, filters, rules, mixing, reasons |
@@ -46,10 +46,10 @@
 //! is unknown or has no history (the answer then says that it is not the model's).
 
 pub mod bandit;
-pub mod click_rate;
 pub mod evaluate;
 mod fitted;
 mod gram;
+mod item_features;
 pub mod live;
 mod search;
 mod sequential;

@@ -33,6 +33,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::learning_rate("0.001"),
         specs::decay("0"),
         specs::negatives("0"),
+        specs::attributes(),
     ],
     ordered: true,
     build: build::<SasRec>,
@@ -65,6 +66,8 @@ pub struct SasRec {
     pub decay: f64,
     /// Items drawn for each step that stand for all others; 0: all.
     pub negatives: usize,
+    /// Whether items are told by their attributes too.
+    pub attributes: bool,
 }
 
 impl Default for SasRec {
@@ -81,6 +84,7 @@ impl Default for SasRec {
             learning_rate: 1e-3,
             decay: 0.0,
             negatives: 0,
+            attributes: false,
         }
     }
 }
@@ -109,6 +113,7 @@ impl Sequential for SasRec {
             learning_rate: self.learning_rate,
             decay: self.decay,
             negatives: self.negatives,
+            attributes: self.attributes,
             hidden: None,
         }
     }

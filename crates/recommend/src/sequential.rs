@@ -9,11 +9,16 @@
 //! The loss goes over all items or, with `negatives`, over so many drawn for each step by how often they are taken,
 //! corrected for it (Jean et al. 2015): for catalogues of a hundred thousand items and more.
 //!
+//! With `attributes` an item's vector is that of its id and those of what it is made of, `e_j + Σ_t f_jt a_t`: its terms, the
+//! bands of its numbers and the vectors of its texts or pictures as [`two_tower`](crate::two_tower) has them. Items of one
+//! kind then learn from each other, and one that came after the fit stands where its attributes put it.
+//!
 //! The last event of some users is held back; training ends when it is told no better for `patience` rounds, and the
 //! weights of the best round are kept. A method is a file with its parameters that says how histories are read
 //! ([`Sequential`]).
 
 use crate::fitted::{Learnt, Model};
+use crate::item_features::ItemFeatures;
 use crate::wide::{LANES, Panels, dot};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -23,6 +28,7 @@ use tradewind_core::{Error, History, Interactions, ParamKind, ParamSpec, Past, R
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
 use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
+use tradewind_nn::graph::{Neighbours, propagate};
 use tradewind_nn::optimise::OptimiserParams;
 use tradewind_nn::recurrent::Recurrent;
 use tradewind_nn::train::{Task, TrainParams, train};
@@ -101,6 +107,10 @@ pub(crate) mod specs {
         spec("decay", kind, default, "How much weights fade with each step, times its length.")
     }
 
+    pub(crate) const fn attributes() -> ParamSpec {
+        spec("attributes", ParamKind::Flag, "false", "Whether items are told by their attributes too.")
+    }
+
     pub(crate) const fn negatives(default: &'static str) -> ParamSpec {
         let kind = ParamKind::Integer { min: 0, max: 1_000_000 };
         spec("negatives", kind, default, "Items drawn for each step that stand for all others; 0: all.")
@@ -128,6 +138,7 @@ pub(crate) struct Settings {
     pub(crate) learning_rate: f64,
     pub(crate) decay: f64,
     pub(crate) negatives: usize,
+    pub(crate) attributes: bool,
     /// The share of events that are hidden and told from both sides; without it, each event tells the next one.
     pub(crate) hidden: Option<f64>,
 }
@@ -200,6 +211,8 @@ const HELD: usize = 2_000;
 const HELD_SHARE: usize = 4;
 /// Steps of a round at least: batches are smaller where histories are few.
 const STEPS_MIN: usize = 16;
+/// Items that a term must have to count.
+const ITEMS_MIN: usize = 2;
 /// One history in so many has its last event alone hidden.
 const LAST_ALONE: u32 = 10;
 
@@ -207,32 +220,56 @@ const LAST_ALONE: u32 = 10;
 #[derive(Module, Debug)]
 struct Network {
     items: Param<Tensor<2>>,
+    /// Of what items are made of.
+    features: Option<Param<Tensor<2>>>,
     bias: Param<Tensor<1>>,
     reader: Reader,
 }
 
 impl Network {
-    fn new<M: Sequential>(model: &M, rows: usize, device: &Device, run: &Run) -> Result<Self> {
+    fn new<M: Sequential>(
+        model: &M,
+        rows: usize,
+        features: usize,
+        device: &Device,
+        run: &Run,
+    ) -> Result<Self> {
         let width = model.settings().width;
+        let of_features = || tradewind_nn::normal([features, width], 0.02, device, &mut run.rng(75));
         Ok(Self {
             items: tradewind_nn::normal([rows, width], 0.02, device, &mut run.rng(71)),
+            features: (features > 0).then(of_features),
             bias: Param::from_tensor(Tensor::zeros([rows], device)),
             reader: model.reader(device, run)?,
         })
     }
 
-    /// What it makes of histories (none of them empty): `[events of all, width]`.
-    fn encode(&self, histories: &[&[u32]], dropout: f64, noise: &mut Noise) -> Result<Tensor<2>> {
+    /// The vectors of items from those of their ids and what they are made of.
+    fn with_features(&self, ids: Tensor<2>, made_of: Option<&Neighbours>) -> Result<Tensor<2>> {
+        match (&self.features, made_of) {
+            (Some(features), Some(made_of)) => Ok(ids + propagate(features.val(), made_of)?),
+            _ => Ok(ids),
+        }
+    }
+
+    /// What it makes of histories (none of them empty) of items with these vectors: `[events of all, width]`.
+    fn encode(
+        &self,
+        table: Tensor<2>,
+        histories: &[&[u32]],
+        dropout: f64,
+        noise: &mut Noise,
+    ) -> Result<Tensor<2>> {
         let ids = histories.iter().flat_map(|h| h.iter().map(|i| i64::from(*i))).collect();
-        let items = self.items.val();
-        let x = items.clone().select(0, whole(ids, &items.device()));
+        let device = table.device();
+        let x = table.select(0, whole(ids, &device));
         let lengths: Vec<usize> = histories.iter().map(|h| h.len()).collect();
         self.reader.read(x, &lengths, dropout, noise)
     }
 
     /// The rows after the last event of each history.
-    fn last(&self, histories: &[&[u32]]) -> Result<Vec<f32>> {
-        let told = self.encode(histories, 0.0, &mut Noise::none())?;
+    fn last(&self, table: &Tensor<2>, histories: &[&[u32]]) -> Result<Vec<f32>> {
+        let told = self.encode(table.clone(), histories, 0.0, &mut Noise::none())?;
         let mut end = 0;
         let ends = histories
             .iter()
@@ -259,6 +296,8 @@ fn tail(of: &[u32], n: usize) -> &[u32] {
 /// Telling the next event of each history, or those that are hidden.
 struct Next {
     settings: Settings,
+    /// What items are made of, where that is told.
+    made_of: Option<Neighbours>,
     /// How often each item is drawn, and items as often as that.
     chances: Vec<f64>,
     draws: Vec<u32>,
@@ -317,6 +356,7 @@ impl Task for Next {
     fn loss(&self, network: &Network, rows: &[usize], noise: &mut Noise) -> Result<Tensor<1>> {
         let Settings { length, dropout, hidden, .. } = self.settings;
         let mut targets: Vec<u32> = Vec::new();
+        let table = network.with_features(network.items.val(), self.made_of.as_ref())?;
         let told = if let Some(share) = hidden {
             let (mut shown, mut at, mut first) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
             for row in rows {
@@ -328,7 +368,7 @@ impl Task for Next {
                 shown.push(history);
             }
             let shown: Vec<&[u32]> = shown.iter().map(|h| &h[..]).collect();
-            let told = network.encode(&shown, dropout, noise)?;
+            let told = network.encode(table.clone(), &shown, dropout, noise)?;
             let at = whole(at, &told.device());
             told.select(0, at)
         } else {
@@ -338,17 +378,17 @@ impl Task for Next {
                 histories.push(&part[..part.len() - 1]);
                 targets.extend(&part[1..]);
             }
-            network.encode(&histories, dropout, noise)?
+            network.encode(table.clone(), &histories, dropout, noise)?
         };
         let candidates = self.candidates(noise);
-        vocabulary::loss(told, network.items.val(), network.bias.val(), &targets, candidates.as_ref())
+        vocabulary::loss(told, table, network.bias.val(), &targets, candidates.as_ref())
     }
 
     fn validate(&self, network: &Network) -> Result<Option<f64>> {
         if self.held.is_empty() {
             return Ok(None);
         }
-        let network = Scorer::of(network.clone().valid(), &self.settings);
+        let network = Scorer::of(network.clone().valid(), &self.settings, self.made_of.as_ref())?;
         let n = network.n_items();
         let mut loss = 0.0;
         for part in self.held.chunks(64) {
@@ -373,6 +413,8 @@ impl Task for Next {
 #[derive(Debug)]
 struct Scorer {
     network: Network,
+    /// The vectors of items, and behind them that of what is hidden.
+    table: Tensor<2>,
     panels: Panels,
     /// Vectors with the bias behind them, filled up to whole lanes.
     items: Vec<f32>,
@@ -385,27 +427,42 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn of(network: Network, settings: &Settings) -> Self {
-        let (items, bias) =
-            (tradewind_nn::values(network.items.val()), tradewind_nn::values(network.bias.val()));
-        let n = bias.len() - usize::from(settings.hidden.is_some());
-        let d = settings.width;
+    /// Of a network with an id for each item that it has seen; `made_of` may have more items, which have come since, but has
+    /// what is hidden last.
+    fn of(network: Network, settings: &Settings, made_of: Option<&Neighbours>) -> Result<Self> {
+        let (d, hidden) = (settings.width, usize::from(settings.hidden.is_some()));
+        let mut items = tradewind_nn::values(network.items.val());
+        let mut bias = tradewind_nn::values(network.bias.val());
+        let seen = bias.len() - hidden;
+        let later = made_of.map_or(0, |m| m.rows().saturating_sub(seen + hidden));
+        if later > 0 {
+            let mut usual = bias[..seen].to_vec();
+            usual.sort_by(f32::total_cmp);
+            let usual = usual.get(seen / 2).copied().unwrap_or_default();
+            items.splice(seen * d..seen * d, std::iter::repeat_n(0.0, later * d));
+            bias.splice(seen..seen, std::iter::repeat_n(usual, later));
+        }
+        let rows = items.len() / d;
+        let ids = Tensor::<2>::from_data(TensorData::new(items, [rows, d]), &network.items.device());
+        let table = network.with_features(ids, made_of)?;
+        let items = tradewind_nn::values(table.clone());
+        let n = seen + later;
         let width = (d + 1).div_ceil(LANES) * LANES;
         let mut rows = vec![0.0; n * width];
         for ((row, item), b) in rows.chunks_exact_mut(width).zip(items.chunks_exact(d)).zip(bias) {
             row[..d].copy_from_slice(item);
             row[d] = b;
         }
-        let hidden = settings.hidden.map(|_| n as u32);
-        Self {
+        Ok(Self {
             network,
+            table,
             panels: Panels::new(&rows, width),
             items: rows,
             width,
             wide: d,
             length: settings.length,
-            hidden,
-        }
+            hidden: settings.hidden.map(|_| n as u32),
+        })
     }
 
     fn n_items(&self) -> usize {
@@ -418,9 +475,9 @@ impl Scorer {
             Some(hidden) => {
                 let with: Vec<Vec<u32>> =
                     histories.iter().map(|h| [tail(h, self.length - 1), &[hidden]].concat()).collect();
-                self.network.last(&with.iter().map(|h| &h[..]).collect::<Vec<_>>())?
+                self.network.last(&self.table, &with.iter().map(|h| &h[..]).collect::<Vec<_>>())?
             }
-            None => self.network.last(histories)?,
+            None => self.network.last(&self.table, histories)?,
         };
         let d = told.len() / histories.len().max(1);
         let mut x = vec![0.0; histories.len() * self.width];
@@ -442,12 +499,34 @@ pub(crate) struct Sequence {
     /// How the training went; models of earlier versions have none.
     #[serde(default)]
     curve: Option<TrainingCurve>,
+    /// What items are made of, where that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    features: Option<ItemFeatures>,
+    /// How the network is asked.
+    #[serde(skip)]
+    settings: Option<Settings>,
     #[serde(skip)]
     scorer: Option<Scorer>,
 }
 
+/// What items are made of, and behind them what is hidden, which is made of nothing.
+fn made_of(features: &ItemFeatures, known: &Interactions, hidden: bool) -> Result<Neighbours> {
+    let rows = features.rows(known, 0, |_| None);
+    let (mut starts, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+    for i in 0..rows.n_rows() {
+        let (of, by) = rows.row(i);
+        columns.extend_from_slice(of);
+        values.extend_from_slice(by);
+        starts.push(columns.len());
+    }
+    if hidden {
+        starts.push(columns.len());
+    }
+    Neighbours::new(features.columns(), starts, columns, values)
+}
+
 impl Next {
-    fn new(settings: Settings, run: &Run, data: &Interactions) -> Self {
+    fn new(settings: Settings, made_of: Option<Neighbours>, run: &Run, data: &Interactions) -> Self {
         let mut sequences: Vec<Vec<u32>> = data.histories().map(items_of).collect();
         let mut rng = run.rng(73);
         // A history of two is needed to learn from what is left of it.
@@ -466,7 +545,7 @@ impl Next {
         draws.iter().for_each(|i| *taken.entry(*i).or_default() += 1);
         let of = |i: usize| taken.get(&(i as u32)).copied().unwrap_or(0).max(1);
         let chances = (0..data.items().len()).map(|i| of(i) as f64 / draws.len().max(1) as f64).collect();
-        Self { settings, sequences, held, chances, draws }
+        Self { settings, made_of, sequences, held, chances, draws }
     }
 
     /// The loss on what is held back of someone who says how often each item is taken, whoever asks.
@@ -480,14 +559,22 @@ impl Next {
 /// Trains the network of a method.
 pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) -> Result<Sequence> {
     let settings = model.settings();
-    let mut out = Sequence { weights: vec![], curve: None, scorer: None };
-    let task = Next::new(settings.clone(), run, data);
+    let features = match settings.attributes {
+        true => Some(ItemFeatures::learn(ITEMS_MIN, run, data)?).filter(|f| f.columns() > 0),
+        false => None,
+    };
+    let mut out =
+        Sequence { weights: vec![], curve: None, features, settings: Some(settings.clone()), scorer: None };
+    let hidden = settings.hidden.is_some();
+    let made_of = out.features.as_ref().map(|f| made_of(f, data, hidden)).transpose()?;
+    let task = Next::new(settings.clone(), made_of, run, data);
     if task.sequences.is_empty() {
         return Ok(out);
     }
     let device = tradewind_nn::device::of(run)?.autodiff();
-    let rows = data.items().len() + usize::from(settings.hidden.is_some());
-    let network = Network::new(model, rows, &device, run)?;
+    let rows = data.items().len() + usize::from(hidden);
+    let columns = out.features.as_ref().map_or(0, ItemFeatures::columns);
+    let network = Network::new(model, rows, columns, &device, run)?;
     let params = TrainParams {
         epochs: settings.epochs,
         batch: settings.batch.min(task.sequences.len().div_ceil(STEPS_MIN)),
@@ -505,25 +592,32 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
     out.weights = weights.to_safetensors(&HashMap::new())?;
     out.curve = Some(trained.told("", "cross-entropy", task.by_popularity()));
     // The processor answers, wherever was trained.
-    let network = weights.put_into(Network::new(model, rows, &Device::flex(), &Run::new(0))?)?;
-    out.scorer = Some(Scorer::of(network, &settings));
+    let network = weights.put_into(Network::new(model, rows, columns, &Device::flex(), &Run::new(0))?)?;
+    out.scorer = Some(Scorer::of(network, &settings, task.made_of.as_ref())?);
     Ok(out)
 }
 
 /// Makes a saved network whole again.
 pub(crate) fn restore<M: Sequential>(model: &M, learnt: &mut Sequence, known: &Interactions) -> Result<()> {
+    let settings = model.settings();
+    if let Some(features) = &mut learnt.features {
+        features.restore(ITEMS_MIN, known)?;
+    }
+    learnt.settings = Some(settings.clone());
     if learnt.weights.is_empty() {
         return Ok(());
     }
     let (weights, _) = Weights::from_safetensors(&learnt.weights)?;
-    let settings = model.settings();
     let rows = weights.get("bias").map_or(0, <[f32]>::len);
-    let items = rows.saturating_sub(usize::from(settings.hidden.is_some()));
+    let hidden = settings.hidden.is_some();
+    let items = rows.saturating_sub(usize::from(hidden));
     if items == 0 || items > known.items().len() {
         return Err(Error::Invalid("saved weights do not fit their items".into()));
     }
-    let network = weights.put_into(Network::new(model, rows, &Device::flex(), &Run::new(0))?)?;
-    learnt.scorer = Some(Scorer::of(network, &settings));
+    let columns = learnt.features.as_ref().map_or(0, ItemFeatures::columns);
+    let network = weights.put_into(Network::new(model, rows, columns, &Device::flex(), &Run::new(0))?)?;
+    let made_of = learnt.features.as_ref().map(|f| made_of(f, known, hidden)).transpose()?;
+    learnt.scorer = Some(Scorer::of(network, &settings, made_of.as_ref())?);
     Ok(())
 }
 
@@ -567,14 +661,15 @@ impl Learnt for Sequence {
         }
     }
 
-    /// The network stays as it is; newer histories are what it is asked about.
-    fn update(
-        &mut self,
-        _run: &Run,
-        _known: &Interactions,
-        _newer: &Interactions,
-        _users: &[u32],
-    ) -> Result<()> {
+    /// The network stays as it is; newer histories are what it is asked about, and new items stand where their attributes
+    /// put them.
+    fn update(&mut self, run: &Run, known: &Interactions, newer: &Interactions, users: &[u32]) -> Result<()> {
+        let Some(features) = &mut self.features else { return Ok(()) };
+        features.update(run, known, newer, users)?;
+        if let (Some(scorer), Some(settings)) = (self.scorer.take(), &self.settings) {
+            let made_of = made_of(features, known, settings.hidden.is_some())?;
+            self.scorer = Some(Scorer::of(scorer.network, settings, Some(&made_of))?);
+        }
         Ok(())
     }
 

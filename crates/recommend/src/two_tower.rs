@@ -6,7 +6,7 @@
 //! score(u, i) = x_u · y_i / temperature
 //! ```
 //!
-//! `f` are the terms and vectors of [`content`](crate::content) and the numbers (such as prices) in [`BANDS`] bands. While
+//! `f` are the terms and vectors of [`content`](crate::content), and the numbers (such as prices) in eight bands. While
 //! training, the vector `id` of an item is left out of what is told with the chance `id_dropout` (Volkovs, Yu & Poutanen,
 //! *DropoutNet: Addressing cold start in recommender systems*, NIPS 2017), so that attributes alone find an item that
 //! nobody has taken yet; it then stands in the same space as all others, and so does somebody new.
@@ -19,9 +19,9 @@
 //!
 //! Some events are held back; training ends when they are told no better for `patience` rounds, half of them without ids.
 
-use crate::content::{Content, Features};
 use crate::fitted::{Learnt, Model, build, load};
 use crate::ials::as_row;
+use crate::item_features::ItemFeatures;
 use crate::sequential::specs;
 use crate::wide::{Panels, add_scaled, dot, times};
 use rand::RngExt;
@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tradewind_core::{
-    Attributes, Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
+    Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
 };
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
@@ -151,10 +151,6 @@ impl Default for TwoTower {
     }
 }
 
-/// Bands that the values of a number are put into, as many items in each.
-pub const BANDS: usize = 8;
-/// How much a band counts beside the terms, whose squares add up to 1.
-const OF_BAND: f32 = 0.5;
 /// Events that are held back, at most, and the share of all that they may be.
 const HELD: usize = 2_000;
 const HELD_SHARE: usize = 10;
@@ -329,34 +325,11 @@ fn items_of(weights: &Weights, rows: &SparseRows, width: usize) -> Vec<f32> {
     items
 }
 
-/// The columns that the values of a number fall into.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Banded {
-    column: String,
-    /// Where the next band begins.
-    edges: Vec<f32>,
-}
-
-fn banded(attributes: Option<&Attributes>) -> Vec<Banded> {
-    let Some(attributes) = attributes else { return vec![] };
-    let columns = attributes.numbers().map(|column| {
-        let all = (0..attributes.names().len() as u32).filter_map(|i| attributes.number(column, i));
-        let mut all: Vec<f32> = all.filter(|v| v.is_finite()).collect();
-        all.sort_by(f32::total_cmp);
-        let edges = (1..BANDS).filter_map(|k| all.get(all.len() * k / BANDS).copied()).collect();
-        Banded { column: column.to_owned(), edges }
-    });
-    columns.collect()
-}
-
 /// The weights, what they go over, and the towers that they make.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Standing {
     params: TwoTower,
-    content: Features,
-    bands: Vec<Banded>,
-    /// Numbers of an item's vector at the time of the fit.
-    numbers: usize,
+    features: ItemFeatures,
     /// Items at the time of the fit, each with an id.
     ids: usize,
     /// As safetensors; empty where there was nothing to learn from.
@@ -366,51 +339,11 @@ pub(crate) struct Standing {
     scorer: Option<Scorer>,
 }
 
-impl TwoTower {
-    fn content(&self) -> Content {
-        Content { items_min: self.items_min, ..Content::default() }
-    }
-}
-
 impl Standing {
-    /// What each item is made of, as rows of the table: its id, the bands of its numbers, its vector, its terms. What has
-    /// come in since the fit is not in the table.
-    fn rows(&self, known: &Interactions, table: usize) -> SparseRows {
-        let joined = self.content.joined();
-        let banded = self.ids + self.bands.len() * BANDS;
-        let attributes = known.item_attributes();
-        let mut out = SparseRows::with_capacity(table, joined.n_rows(), joined.n_values() + joined.n_rows());
-        let mut row: Vec<(u32, f32)> = Vec::new();
-        for (i, name) in known.items().iter().enumerate() {
-            row.clear();
-            if i < self.ids && self.params.id_dropout < 1.0 {
-                row.push((i as u32, 1.0));
-            }
-            if let Some((attributes, place)) = attributes.and_then(|a| Some((a, a.find(name)?))) {
-                for (k, Banded { column, edges }) in self.bands.iter().enumerate() {
-                    if let Some(v) = attributes.number(column, place).filter(|v| v.is_finite()) {
-                        let band = edges.partition_point(|edge| *edge <= v);
-                        row.push(((self.ids + k * BANDS + band) as u32, OF_BAND));
-                    }
-                }
-            }
-            let (columns, values) = joined.row(i);
-            let (now, then) = (self.content.width(), self.numbers);
-            for (c, v) in columns.iter().zip(values) {
-                match (*c as usize).checked_sub(now) {
-                    Some(term) => row.push(((banded + then + term) as u32, *v)),
-                    // Vectors that were not there at the fit have no place.
-                    None if now == then => row.push((banded as u32 + c, *v)),
-                    None => {}
-                }
-            }
-            out.push(row.iter().copied().filter(|e| (e.0 as usize) < table));
-        }
-        out
-    }
-
-    fn features(&self) -> usize {
-        self.bands.len() * BANDS + self.content.joined().n_columns()
+    /// What each item is made of, as rows of the table: its id, and its features. What has come in since the fit has no id.
+    fn rows(&self, known: &Interactions) -> SparseRows {
+        let with_id = self.params.id_dropout < 1.0;
+        self.features.rows(known, self.ids, |i| (with_id && i < self.ids).then_some((i as u32, 1.0)))
     }
 }
 
@@ -579,22 +512,18 @@ impl Model for TwoTower {
     fn learn(&self, run: &Run, data: &Interactions) -> Result<Standing> {
         let mut out = Standing {
             params: self.clone(),
-            content: self.content().learn(run, data)?,
-            bands: banded(data.item_attributes()),
-            numbers: 0,
+            features: ItemFeatures::learn(self.items_min, run, data)?,
             ids: data.items().len(),
             weights: vec![],
             scorer: None,
         };
-        out.numbers = out.content.width();
-        let features = out.features();
-        let rows = out.rows(data, out.ids + features);
+        let rows = out.rows(data);
         let task = Told::new(self, rows, out.ids, run, data);
         if task.events.is_empty() {
             return Ok(out);
         }
         let by_id = |i: usize| task.rows.row(i).0.len() == 1;
-        let network = Towers::new(self, out.ids, features, by_id, &Device::flex().autodiff(), run);
+        let network = Towers::new(self, out.ids, out.features.columns(), by_id, &Device::flex().autodiff(), run);
         let params = TrainParams {
             epochs: self.epochs,
             batch: self.batch.min(task.events.len().div_ceil(STEPS_MIN)),
@@ -614,26 +543,18 @@ impl Model for TwoTower {
     }
 
     fn restore(&self, learnt: &mut Standing, known: &Interactions) -> Result<()> {
-        self.content().restore(&mut learnt.content, known)?;
+        learnt.features.restore(self.items_min, known)?;
         if learnt.weights.is_empty() {
             return Ok(());
         }
-        let unfit = |told: &str| Error::Invalid(format!("saved towers do not fit their items: {told}"));
         if learnt.params != *self || learnt.ids > known.items().len() {
-            return Err(unfit("they are of others"));
-        }
-        if learnt.bands.iter().any(|b| b.edges.len() >= BANDS) {
-            return Err(unfit("a number has more bands than there are"));
+            return Err(Error::Invalid("saved towers do not fit their items: they are of others".into()));
         }
         let (weights, _) = Weights::from_safetensors(&learnt.weights)?;
-        let table = weights.get("table").map_or(0, <[f32]>::len) / self.width;
-        if table < learnt.ids + learnt.bands.len() * BANDS + learnt.numbers {
-            return Err(unfit("the table is too short"));
-        }
         // Takes the weights only if all are there and of the right shape.
-        let network = Towers::new(self, learnt.ids, table - learnt.ids, |_| false, &Device::flex(), &Run::new(0));
-        weights.put_into(network)?;
-        learnt.scorer = Some(Scorer::new(&weights, &learnt.rows(known, table), self.width));
+        let (ids, features) = (learnt.ids, learnt.features.columns());
+        weights.put_into(Towers::new(self, ids, features, |_| false, &Device::flex(), &Run::new(0)))?;
+        learnt.scorer = Some(Scorer::new(&weights, &learnt.rows(known), self.width));
         Ok(())
     }
 }
@@ -659,13 +580,12 @@ impl Learnt for Standing {
 
     /// The weights stay until the next fit; new items stand where their attributes put them.
     fn update(&mut self, run: &Run, known: &Interactions, newer: &Interactions, users: &[u32]) -> Result<()> {
-        self.content.update(run, known, newer, users)?;
+        self.features.update(run, known, newer, users)?;
         if self.weights.is_empty() {
             return Ok(());
         }
         let (weights, _) = Weights::from_safetensors(&self.weights)?;
-        let table = weights.get("table").map_or(0, <[f32]>::len) / self.params.width;
-        self.scorer = Some(Scorer::new(&weights, &self.rows(known, table), self.params.width));
+        self.scorer = Some(Scorer::new(&weights, &self.rows(known), self.params.width));
         Ok(())
     }
 

@@ -4,12 +4,12 @@
 
 mod battery;
 mod beyond;
-mod click_rate;
 mod evaluation;
 mod interactions;
 mod policies;
 mod ranker;
 mod ratings;
 mod reference;
+mod sequential;
 mod serve;
 mod tune;
