@@ -1,7 +1,7 @@
 //! Sigmoid and hyperbolic tangent of many values at once.
 //!
 //! The standard library calls out for each value; these are straight lines of arithmetic that the compiler turns into
-//! vector instructions. Within 3e-7 of the exact values everywhere.
+//! vector instructions within `vectorised!`. Within 3e-7 of the exact values everywhere.
 
 /// `e^x` by `2^n · e^r` with `|r| ≤ ln 2 / 2` and a polynomial of the sixth degree (Cephes).
 #[inline(always)]
@@ -10,17 +10,17 @@ pub(crate) fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 87.0);
     // Adding 1.5 · 2^23 leaves the nearest whole number in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, WHOLE);
     let n = shifted - WHOLE;
     // ln 2 in two parts, so that n · ln 2 is taken off without loss.
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_2e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 0.5;
-    let e = p * r * r + r + 1.0;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let mut p = 1.987_569_1e-4_f32;
+    p = p.mul_add(r, 1.398_2e-3);
+    p = p.mul_add(r, 8.333_452e-3);
+    p = p.mul_add(r, 4.166_579_6e-2);
+    p = p.mul_add(r, 1.666_666_5e-1);
+    p = p.mul_add(r, 0.5);
+    let e = (p * r).mul_add(r, r) + 1.0;
     e * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 

@@ -21,7 +21,6 @@ use crate::transformer::{Activation, LayerNorm};
 use crate::weights::Taking;
 use crate::{Noise, Weights, init};
 use burn::module::{Module, Param};
-use burn::tensor::activation::{gelu, relu, silu};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::Rng;
 use rayon::prelude::*;
@@ -199,12 +198,7 @@ impl Mlp {
             if let Some(norm) = &layer.norm {
                 x = norm.forward(x);
             }
-            x = match params.activation {
-                Activation::Relu => relu(x),
-                Activation::Gelu => gelu(x),
-                Activation::Silu => silu(x),
-            };
-            x = noise.dropout(x, params.dropout);
+            x = noise.dropout(params.activation.of(x), params.dropout);
         }
         Ok(self.last.forward(x))
     }

@@ -42,8 +42,18 @@ impl Panels {
         let mut values = vec![0.0; k * m.next_multiple_of(PANEL)];
         let panels = values.chunks_exact_mut((k * PANEL).max(1));
         for (to, rows) in panels.zip(b.chunks(PANEL * k.max(1))) {
-            for (column, row) in rows.chunks_exact(k).enumerate() {
-                to[column..].iter_mut().step_by(PANEL).zip(row).for_each(|(t, v)| *t = *v);
+            // Eight columns at a time are written together.
+            let mut eights = rows.chunks_exact(8 * k.max(1));
+            for (eight, of) in (&mut eights).enumerate() {
+                let of: [&[f32]; 8] = std::array::from_fn(|c| &of[c * k..][..k]);
+                for (p, to) in to.chunks_exact_mut(PANEL).enumerate() {
+                    let columns: [f32; 8] = std::array::from_fn(|c| of[c][p]);
+                    to[eight * 8..][..8].copy_from_slice(&columns);
+                }
+            }
+            let first = rows.len() / k.max(1) / 8 * 8;
+            for (column, row) in eights.remainder().chunks_exact(k.max(1)).enumerate() {
+                to[first + column..].iter_mut().step_by(PANEL).zip(row).for_each(|(t, v)| *t = *v);
             }
         }
         Self { k, m, values }
@@ -98,7 +108,7 @@ impl<const N: usize> WithSimd for Sum<'_, N> {
     fn with_simd<S: Simd>(self, simd: S) {
         // Sums of all rows and columns of a block stay in registers, beside what comes in.
         match S::F32_LANES {
-            16 => self.blocks::<S, 8, 2, 4>(simd),
+            16 => self.blocks::<S, 8, 2, 2>(simd),
             8 => self.blocks::<S, 4, 2, 2>(simd),
             4 => self.blocks::<S, 4, 2, 1>(simd),
             _ => self.blocks::<S, 1, 8, 1>(simd),

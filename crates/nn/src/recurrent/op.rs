@@ -3,7 +3,7 @@
 //! Left to automatic differentiation each step's slice of the gates would fill a whole tensor of zeros on the way back.
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
-use super::pass::{self, Outer, Passed, Seen, Sizes, States, Weights};
+use super::pass::{self, Passed, Seen, Sizes, States, Weights};
 use crate::product::Rows;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -125,25 +125,13 @@ fn sizes(x: &FlexTensor, h: &FlexTensor, plan: &Plan) -> Sizes {
     Sizes { batch: x[0], steps: x[1], input: x[2], hidden: h[1], reverse: plan.reverse }
 }
 
-fn forward(sizes: Sizes, x: &[f32], weights: Weights<'_>, states: States<'_>, plan: &Plan) -> Passed {
-    let lengths = plan.lengths.as_deref();
+fn forward(sizes: Sizes, x: Rows<'_>, weights: Weights<'_>, states: States<'_>, plan: &Plan) -> Passed {
+    let (rows, lengths) = (rows_of_answer(plan, sizes.steps), plan.lengths.as_deref());
     match plan.kind {
-        Kind::Elman => pass::forward::<ElmanCell>(sizes, x, weights, states, lengths),
-        Kind::Gru => pass::forward::<GruCell>(sizes, x, weights, states, lengths),
-        Kind::Lstm => pass::forward::<LstmCell>(sizes, x, weights, states, lengths),
+        Kind::Elman => pass::forward::<ElmanCell>(sizes, rows, x, weights, states, lengths),
+        Kind::Gru => pass::forward::<GruCell>(sizes, rows, x, weights, states, lengths),
+        Kind::Lstm => pass::forward::<LstmCell>(sizes, rows, x, weights, states, lengths),
     }
-}
-
-/// Steps, hidden states and cell states of an answer or of its gradient.
-fn taken_apart(all: &[f32], rows: usize, steps: usize, n: usize) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let mut parts = (vec![], vec![], vec![]);
-    for row in all.chunks_exact(rows * n) {
-        let mut states = row[steps * n..].chunks_exact(n);
-        parts.0.extend_from_slice(&row[..steps * n]);
-        parts.1.extend_from_slice(states.next().unwrap_or_default());
-        parts.2.extend_from_slice(states.next().unwrap_or_default());
-    }
-    parts
 }
 
 /// The rows of an answer: steps, and the last states where they are asked for.
@@ -163,6 +151,14 @@ fn rows_of_steps(x: FlexTensor) -> FlexTensor {
     if fits { x } else { x.to_contiguous() }
 }
 
+/// The steps of what [`rows_of_steps`] gives.
+fn steps_of(x: &FlexTensor) -> Rows<'_> {
+    Rows {
+        values: x.storage::<f32>().get(x.layout().start_offset()..).unwrap_or_default(),
+        apart: usize::try_from(x.layout().strides()[0]).unwrap_or_default(),
+    }
+}
+
 impl RecurrentOps for Flex {
     fn recurrent(
         x: FlexTensor,
@@ -178,11 +174,7 @@ impl RecurrentOps for Flex {
         let [input, hidden, bias_input, bias_hidden, h, c] =
             [input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
         let x = rows_of_steps(x);
-        let from = x.layout().start_offset();
-        let steps = Rows {
-            values: x.storage::<f32>().get(from..).unwrap_or_default(),
-            apart: usize::try_from(x.layout().strides()[0]).unwrap_or_default(),
-        };
+        let steps = steps_of(&x);
         let weights = Weights {
             input: values(&input),
             hidden: values(&hidden),
@@ -212,8 +204,9 @@ impl RecurrentPass for Flex {
         plan: Plan,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         let sizes = sizes(&x, &h, &plan);
-        let [x, input, hidden, bias_input, bias_hidden, h, c] =
-            [x, input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let [input, hidden, bias_input, bias_hidden, h, c] =
+            [input, hidden, bias_input, bias_hidden, h, c].map(|t| t.to_contiguous());
+        let x = rows_of_steps(x);
         let weights = Weights {
             input: values(&input),
             hidden: values(&hidden),
@@ -221,27 +214,14 @@ impl RecurrentPass for Flex {
             bias_hidden: values(&bias_hidden),
         };
         let states = States { h: values(&h), c: values(&c) };
-        let passed = forward(sizes, values(&x), weights, states, &plan);
+        let passed = forward(sizes, steps_of(&x), weights, states, &plan);
         let Sizes { batch, steps, hidden, .. } = sizes;
         let rows = rows_of_answer(&plan, steps);
-        let answer = if plan.states {
-            let mut all = Vec::with_capacity(batch * rows * hidden);
-            for row in 0..batch {
-                all.extend_from_slice(&passed.y[row * steps * hidden..][..steps * hidden]);
-                all.extend_from_slice(&passed.h[row * hidden..][..hidden]);
-                if plan.kind.has_cell() {
-                    all.extend_from_slice(&passed.c[row * hidden..][..hidden]);
-                }
-            }
-            all
-        } else {
-            passed.y
-        };
         let flat = |values: Vec<f32>| {
             let n = values.len();
             tensor(values, &[n])
         };
-        (tensor(answer, &[batch, rows, hidden]), flat(passed.gates), flat(passed.cells), flat(passed.apart))
+        (tensor(passed.y, &[batch, rows, hidden]), flat(passed.gates), flat(passed.cells), flat(passed.apart))
     }
 
     fn recurrent_back(
@@ -271,22 +251,22 @@ impl RecurrentPass for Flex {
         let states = States { h: values(&h), c: values(&c) };
         let (n, steps) = (sizes.hidden, sizes.steps);
         let rows = rows_of_answer(&plan, steps);
-        let taken = [values(&answer), values(&outer)]
-            .map(|all| plan.states.then(|| taken_apart(all, rows, steps, n)));
-        let [y, (dy, dh, dc)] = match &taken {
-            [Some(y), Some(d)] => [(&y.0[..], &[][..], &[][..]), (&d.0[..], &d.1[..], &d.2[..])],
-            _ => [(values(&answer), &[][..], &[][..]), (values(&outer), &[][..], &[][..])],
-        };
-        let seen = Seen { y: y.0, gates: values(&gates), cells: values(&cells), apart: values(&apart) };
-        let outer = Outer { y: dy, h: dh, c: dc };
+        // Nobody else needs the gates any more, so they are taken and not copied.
+        let gates = gates.into_data().try_into_vec::<f32>().unwrap_or_default();
+        let seen = Seen { y: values(&answer), gates, cells: values(&cells), apart: values(&apart) };
+        let outer = values(&outer);
         let lengths = plan.lengths.as_deref();
         let x_values = values(&x);
         let back = match plan.kind {
             Kind::Elman => {
-                pass::backward::<ElmanCell>(sizes, x_values, weights, states, lengths, seen, outer)
+                pass::backward::<ElmanCell>(sizes, rows, x_values, weights, states, lengths, seen, outer)
             }
-            Kind::Gru => pass::backward::<GruCell>(sizes, x_values, weights, states, lengths, seen, outer),
-            Kind::Lstm => pass::backward::<LstmCell>(sizes, x_values, weights, states, lengths, seen, outer),
+            Kind::Gru => {
+                pass::backward::<GruCell>(sizes, rows, x_values, weights, states, lengths, seen, outer)
+            }
+            Kind::Lstm => {
+                pass::backward::<LstmCell>(sizes, rows, x_values, weights, states, lengths, seen, outer)
+            }
         };
         let wide = plan.kind.gates() * n;
         let cell = if plan.kind.has_cell() { sizes.batch } else { 0 };

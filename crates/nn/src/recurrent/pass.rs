@@ -48,7 +48,8 @@ pub(super) struct States<'a> {
 /// What a forward pass gives and what the way back needs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Passed {
-    /// `[batch, steps, hidden]`; zero beyond the length of a row.
+    /// The answer, `[batch, rows, hidden]`: the steps, zero beyond the length of a row, and behind them the last states
+    /// where there is room for them.
     pub(super) y: Vec<f32>,
     /// The last states, `[batch, hidden]`.
     pub(super) h: Vec<f32>,
@@ -79,12 +80,6 @@ fn rows(of: &[f32], rows: usize, columns: usize) -> MatRef<'_, f32> {
 
 fn rows_mut(of: &mut [f32], rows: usize, columns: usize) -> MatMut<'_, f32> {
     MatMut::from_row_major_slice_mut(of, rows, columns)
-}
-
-/// The parts of a batch: first row and rows of each.
-fn parts(batch: usize) -> impl IndexedParallelIterator<Item = (usize, usize)> {
-    let n = batch.div_ceil(ROWS);
-    (0..n).into_par_iter().map(move |p| (p * ROWS, ROWS.min(batch - p * ROWS)))
 }
 
 fn of_rows(slice: &[f32], (first, n): (usize, usize), each: usize) -> &[f32] {
@@ -184,10 +179,12 @@ struct PartMut<'a> {
     apart: &'a mut [f32],
 }
 
-/// Forward over all steps. `lengths`, where given, are the steps of each row that count; after them its states stay.
+/// Forward over all steps, to an answer of `rows` rows, at least as many as steps. Rows of `x` may lie apart. `lengths`,
+/// where given, are the steps of each row that count; after them its states stay.
 pub(super) fn forward<C: Cell>(
     sizes: Sizes,
-    x: &[f32],
+    rows: usize,
+    x: Rows<'_>,
     weights: Weights<'_>,
     states: States<'_>,
     lengths: Option<&[usize]>,
@@ -199,7 +196,7 @@ pub(super) fn forward<C: Cell>(
     let (cell, of_cells, of_apart) =
         (only(C::CELL, hidden), only(C::CELL, steps * hidden), only(C::APART, steps * hidden));
     let mut out = Passed {
-        y: vec![0.0; batch * steps * hidden],
+        y: vec![0.0; batch * rows * hidden],
         h: states.h.to_vec(),
         c: if C::CELL { states.c.to_vec() } else { vec![] },
         gates: vec![0.0; batch * steps * wide],
@@ -210,7 +207,7 @@ pub(super) fn forward<C: Cell>(
     let mut c = parts_mut(&mut out.c, cell, n_parts).into_iter();
     let mut cells = parts_mut(&mut out.cells, of_cells, n_parts).into_iter();
     let mut apart = parts_mut(&mut out.apart, of_apart, n_parts).into_iter();
-    let parts: Vec<PartMut<'_>> = parts_mut(&mut out.y, steps * hidden, n_parts)
+    let parts: Vec<PartMut<'_>> = parts_mut(&mut out.y, rows * hidden, n_parts)
         .into_iter()
         .zip(parts_mut(&mut out.h, hidden, n_parts))
         .zip(parts_mut(&mut out.gates, steps * wide, n_parts))
@@ -225,11 +222,10 @@ pub(super) fn forward<C: Cell>(
         .collect();
     parts.into_par_iter().enumerate().for_each(|(part, to)| {
         let (first, n) = (part * ROWS, to.h.len() / hidden);
-        let x = of_rows(x, (first, n), steps * input);
         let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
         for k in 0..steps {
             let t = if sizes.reverse { steps - 1 - k } else { k };
-            let now = Rows { values: &x[t * input..], apart: steps * input };
+            let now = Rows { values: &x.values[first * x.apart + t * input..], apart: x.apart };
             let before = Rows { values: to.h, apart: hidden };
             let of_last = if C::APART { &mut to.apart[t * hidden..] } else { &mut [][..] };
             let gates = (&mut to.gates[t * wide..], steps * wide);
@@ -245,15 +241,26 @@ pub(super) fn forward<C: Cell>(
                     let c = if C::CELL { &mut to.c[row * hidden..][..hidden] } else { &mut [][..] };
                     let apart = if C::APART { &to.apart[at * hidden..][..hidden] } else { &[][..] };
                     C::forward(gates, apart, h, c);
-                    to.y[at * hidden..][..hidden].copy_from_slice(h);
+                    to.y[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
                     if C::CELL {
                         to.cells[at * hidden..][..hidden].copy_from_slice(c);
                     }
                 }
             });
         }
+        states_behind(to.y, rows, sizes, [to.h, to.c]);
     });
     out
+}
+
+/// Puts the last states behind the steps of an answer of `rows` rows, where there is room for them.
+fn states_behind(answer: &mut [f32], rows: usize, Sizes { steps, hidden, .. }: Sizes, [h, c]: [&[f32]; 2]) {
+    for (row, answer) in answer.chunks_exact_mut(rows * hidden).enumerate() {
+        let after = answer[steps * hidden..].chunks_exact_mut(hidden);
+        for (to, of) in after.zip([h, c]) {
+            to.copy_from_slice(&of[row * hidden..][..hidden]);
+        }
+    }
 }
 
 /// The answer alone, where no way back follows: `[batch, rows, hidden]` with `rows` at least as many as steps, the last
@@ -308,64 +315,63 @@ pub(super) fn answer<C: Cell>(
                 }
             });
         }
-        for (row, out) in out.chunks_exact_mut(rows * hidden).enumerate() {
-            let after = out[steps * hidden..].chunks_exact_mut(hidden);
-            for (to, of) in after.zip([&h, &c]) {
-                to.copy_from_slice(&of[row * hidden..][..hidden]);
-            }
-        }
+        states_behind(out, rows, sizes, [&h, &c]);
     });
     out
 }
 
 /// What the way back needs of a forward pass.
-#[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
+    /// The answer, `[batch, rows, hidden]`.
     pub(super) y: &'a [f32],
-    pub(super) gates: &'a [f32],
+    /// They go, and their gradients take their place.
+    pub(super) gates: Vec<f32>,
     pub(super) cells: &'a [f32],
     pub(super) apart: &'a [f32],
 }
 
-/// What a way back begins with: the gradient of `y` and of the last states (empty: none).
-#[derive(Clone, Copy)]
-pub(super) struct Outer<'a> {
-    pub(super) y: &'a [f32],
-    pub(super) h: &'a [f32],
-    pub(super) c: &'a [f32],
-}
-
-/// Back over all steps.
+/// Back over all steps from `outer`, the gradient of the answer of `rows` rows.
+#[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
 pub(super) fn backward<C: Cell>(
     sizes: Sizes,
+    rows_of_answer: usize,
     x: &[f32],
     weights: Weights<'_>,
     states: States<'_>,
     lengths: Option<&[usize]>,
-    seen: Seen<'_>,
-    outer: Outer<'_>,
+    mut seen: Seen<'_>,
+    outer: &[f32],
 ) -> Gradients {
     let Sizes { batch, steps, input, hidden, .. } = sizes;
     let wide = C::GATES * hidden;
     let of_hidden = Panels::of(weights.hidden, hidden);
     let mut done: Vec<Gradients> = Vec::new();
-    parts(batch)
-        .map(|part| {
+    let mut of_x = vec![0.0; batch * steps * input];
+    let n_parts = batch.div_ceil(ROWS);
+    let all_gates = parts_mut(&mut seen.gates, steps * wide, n_parts);
+    all_gates
+        .into_par_iter()
+        .zip(parts_mut(&mut of_x, steps * input, n_parts))
+        .enumerate()
+        .map(|(k, (gates, of_x))| {
+            let part = (k * ROWS, gates.len() / (steps * wide));
             let (first, n) = part;
             let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
-            // Gates go and their gradients come.
-            let mut gates = of_rows(seen.gates, part, steps * wide).to_vec();
             let mut products = if C::APART { vec![0.0; gates.len()] } else { vec![] };
             let cells = of_rows(seen.cells, part, steps * hidden);
             let apart = of_rows(seen.apart, part, steps * hidden);
-            let y = of_rows(seen.y, part, steps * hidden);
+            let y = of_rows(seen.y, part, rows_of_answer * hidden);
             let (h0, c0) = (of_rows(states.h, part, hidden), of_rows(states.c, part, hidden));
-            let dy = of_rows(outer.y, part, steps * hidden);
-            let begin = |of: &[f32]| {
-                let given = of_rows(of, part, hidden);
-                if given.is_empty() { vec![0.0; n * hidden] } else { given.to_vec() }
+            let outer = of_rows(outer, part, rows_of_answer * hidden);
+            // The gradient of a last state stands behind the steps.
+            let begin = |state: usize| {
+                let row = |outer: &[f32]| match outer.get((steps + state) * hidden..) {
+                    Some(of) if of.len() >= hidden => of[..hidden].to_vec(),
+                    _ => vec![0.0; hidden],
+                };
+                outer.chunks_exact(rows_of_answer * hidden).flat_map(row).collect::<Vec<f32>>()
             };
-            let (mut dh, mut dc) = (begin(outer.h), begin(outer.c));
+            let (mut dh, mut dc) = (begin(0), begin(1));
             // The gradient of the last gate's product is its own.
             let mut here = vec![0.0; if C::APART { n * wide } else { 0 }];
             // The hidden state before each step, which the weights' gradient needs in the order of the gates.
@@ -377,7 +383,7 @@ pub(super) fn backward<C: Cell>(
                     let at = (row * steps + t) * hidden;
                     before[at..at + hidden].copy_from_slice(last);
                     if alive(row, t) {
-                        last = &y[at..at + hidden];
+                        last = &y[(row * rows_of_answer + t) * hidden..][..hidden];
                     }
                 }
             }
@@ -396,11 +402,8 @@ pub(super) fn backward<C: Cell>(
                         }
                         let dh = &mut dh[row * hidden..][..hidden];
                         let dc = &mut dc[row * hidden..][..hidden];
-                        if !dy.is_empty() {
-                            for (d, y) in dh.iter_mut().zip(&dy[at * hidden..][..hidden]) {
-                                *d += y;
-                            }
-                        }
+                        let of_y = &outer[(row * rows_of_answer + t) * hidden..][..hidden];
+                        dh.iter_mut().zip(of_y).for_each(|(d, y)| *d += y);
                         let h_before = &before[at * hidden..][..hidden];
                         let (c_before, c) = if C::CELL {
                             let start = if sizes.reverse { t + 1 == steps } else { t == 0 };
@@ -429,9 +432,10 @@ pub(super) fn backward<C: Cell>(
                 };
                 add_product(arch, (&mut dh, hidden), of_products, n, &of_hidden);
             }
-            let product = if C::APART { &products } else { &gates };
+            let gates = &*gates;
+            let product = if C::APART { &products[..] } else { gates };
             let mut out = Gradients {
-                x: vec![0.0; n * steps * input],
+                x: vec![],
                 input: vec![0.0; wide * input],
                 hidden: vec![0.0; wide * hidden],
                 bias_input: vec![0.0; wide],
@@ -439,11 +443,11 @@ pub(super) fn backward<C: Cell>(
                 h: dh,
                 c: if C::CELL { dc } else { vec![] },
             };
-            let of_gates = rows(&gates, n * steps, wide);
+            let of_gates = rows(gates, n * steps, wide);
             let inputs = rows(of_rows(x, part, steps * input), n * steps, input);
             let over = Accum::Replace;
             let of_input = rows(weights.input, wide, input);
-            matmul(rows_mut(&mut out.x, n * steps, input), over, of_gates, of_input, 1.0, Par::Seq);
+            matmul(rows_mut(of_x, n * steps, input), over, of_gates, of_input, 1.0, Par::Seq);
             matmul(rows_mut(&mut out.input, wide, input), over, of_gates.transpose(), inputs, 1.0, Par::Seq);
             let (of_product, earlier) = (rows(product, n * steps, wide), rows(&before, n * steps, hidden));
             matmul(
@@ -461,7 +465,7 @@ pub(super) fn backward<C: Cell>(
                     }
                 });
             };
-            summed(&mut out.bias_input, &gates);
+            summed(&mut out.bias_input, gates);
             summed(&mut out.bias_hidden, product);
             out
         })
@@ -477,7 +481,6 @@ pub(super) fn backward<C: Cell>(
         };
     };
     for part in done {
-        all.x.extend_from_slice(&part.x);
         all.h.extend_from_slice(&part.h);
         all.c.extend_from_slice(&part.c);
         for (to, of) in [
@@ -489,5 +492,6 @@ pub(super) fn backward<C: Cell>(
             to.iter_mut().zip(of).for_each(|(t, v)| *t += v);
         }
     }
+    all.x = of_x;
     all
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
-use super::pass::{Outer, Passed, Seen, Sizes, States, Weights, backward, forward};
+use super::pass::{Passed, Seen, Sizes, States, Weights, backward, forward};
 use super::*;
 use crate::product::Rows;
 use burn::tensor::TensorData;
@@ -34,6 +34,11 @@ fn given<C: Cell>(sizes: Sizes, lengths: Option<Vec<usize>>) -> Given {
     Given { sizes, parts, lengths }
 }
 
+/// Rows of an answer with its last states.
+fn rows_of<C: Cell>(steps: usize) -> usize {
+    steps + 1 + usize::from(C::CELL)
+}
+
 impl Given {
     fn weights(&self) -> Weights<'_> {
         let [_, input, hidden, bias_input, bias_hidden, ..] = &self.parts;
@@ -45,24 +50,19 @@ impl Given {
     }
 
     fn forward<C: Cell>(&self) -> Passed {
-        forward::<C>(self.sizes, &self.parts[0], self.weights(), self.states(), self.lengths.as_deref())
+        let x = Rows { values: &self.parts[0], apart: self.sizes.steps * self.sizes.input };
+        let rows = rows_of::<C>(self.sizes.steps);
+        forward::<C>(self.sizes, rows, x, self.weights(), self.states(), self.lengths.as_deref())
     }
 }
 
 /// A weighted sum of all that a pass answers, with weights of both signs.
 fn score(passed: &Passed) -> f64 {
-    let weight = |k: usize| f64::from(((k * 37) % 19) as u32) / 9.0 - 1.0;
-    [&passed.y, &passed.h, &passed.c]
-        .iter()
-        .enumerate()
-        .map(|(p, of)| of.iter().enumerate().map(|(k, v)| weight(k + p) * f64::from(*v)).sum::<f64>())
-        .sum()
+    outer(passed).iter().zip(&passed.y).map(|(w, v)| f64::from(*w) * f64::from(*v)).sum()
 }
 
-fn outer(passed: &Passed) -> [Vec<f32>; 3] {
-    let weight = |k: usize| ((k * 37) % 19) as f32 / 9.0 - 1.0;
-    let of = |n: usize, p: usize| (0..n).map(|k| weight(k + p)).collect();
-    [of(passed.y.len(), 0), of(passed.h.len(), 1), of(passed.c.len(), 2)]
+fn outer(passed: &Passed) -> Vec<f32> {
+    (0..passed.y.len()).map(|k| ((k * 37) % 19) as f32 / 9.0 - 1.0).collect()
 }
 
 fn gradients_are_slopes<C: Cell>() {
@@ -72,16 +72,18 @@ fn gradients_are_slopes<C: Cell>() {
         let sizes = Sizes { batch: 3, steps: 5, input: 3, hidden: 4, reverse };
         let given = given::<C>(sizes, lengths);
         let passed = given.forward::<C>();
-        let [y, h, c] = outer(&passed);
-        let seen = Seen { y: &passed.y, gates: &passed.gates, cells: &passed.cells, apart: &passed.apart };
+        let outer = outer(&passed);
+        let gates = passed.gates.clone();
+        let seen = Seen { y: &passed.y, gates, cells: &passed.cells, apart: &passed.apart };
         let back = backward::<C>(
             sizes,
+            rows_of::<C>(sizes.steps),
             &given.parts[0],
             given.weights(),
             given.states(),
             given.lengths.as_deref(),
             seen,
-            Outer { y: &y, h: &h, c: &c },
+            &outer,
         );
         let told =
             [&back.x, &back.input, &back.hidden, &back.bias_input, &back.bias_hidden, &back.h, &back.c];
@@ -128,12 +130,10 @@ fn the_answer_alone_is_the_same<C: Cell>() {
         let x = Rows { values: x, apart: steps * sizes.input };
         let told = pass::answer::<C>(sizes, rows, x, given.weights(), given.states(), lengths);
         for (row, told) in told.chunks_exact(rows * hidden).enumerate() {
-            let of =
-                |all: &[f32], each: usize| all.get(row * each..(row + 1) * each).unwrap_or_default().to_vec();
-            let expected =
-                [of(&passed.y, steps * hidden), of(&passed.h, hidden), of(&passed.c, hidden)].concat();
-            assert_eq!(told.len(), expected.len());
-            assert!(told.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 3e-5), "{row} {reverse} {batch}");
+            let expected = &passed.y[row * rows * hidden..][..rows * hidden];
+            let of = |all: &[f32]| all.get(row * hidden..(row + 1) * hidden).unwrap_or_default().to_vec();
+            assert_eq!([of(&passed.h), of(&passed.c)].concat(), expected[steps * hidden..]);
+            assert!(told.iter().zip(expected).all(|(a, b)| (a - b).abs() < 3e-5), "{row} {reverse} {batch}");
         }
     }
 }
@@ -168,8 +168,9 @@ fn rows_do_not_know_of_each_other<C: Cell>() {
             };
             near(&alone.h, &take(&all.h));
             near(&alone.c, &take(&all.c));
-            near(&alone.y, &take(&all.y));
-            assert!(take(&all.y)[steps * 80..].iter().all(|v| *v == 0.0));
+            let whole = take(&all.y);
+            near(&alone.y[..steps * 80], &whole);
+            assert!(whole[steps * 80..6 * 80].iter().all(|v| *v == 0.0));
         }
     }
 }
@@ -188,18 +189,18 @@ fn the_number_of_threads_changes_no_bit() {
     let pass = |threads: usize| {
         Run::new(1).with_threads(threads).install(|| {
             let passed = given.forward::<LstmCell>();
-            let [y, h, c] = outer(&passed);
-            let seen =
-                Seen { y: &passed.y, gates: &passed.gates, cells: &passed.cells, apart: &passed.apart };
-            let outer = Outer { y: &y, h: &h, c: &c };
+            let gates = passed.gates.clone();
+            let seen = Seen { y: &passed.y, gates, cells: &passed.cells, apart: &passed.apart };
+            let outer = outer(&passed);
             let back = backward::<LstmCell>(
                 sizes,
+                rows_of::<LstmCell>(sizes.steps),
                 &given.parts[0],
                 given.weights(),
                 given.states(),
                 None,
                 seen,
-                outer,
+                &outer,
             );
             (passed.y, back.x, back.hidden, back.bias_input)
         })

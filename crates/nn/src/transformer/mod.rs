@@ -10,6 +10,7 @@
 //! own; elsewhere sequences are padded and the layer is put together from the backend's operations. Weights lie as those of
 //! PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer` do.
 
+mod activate;
 mod attention;
 mod decoder;
 mod op;

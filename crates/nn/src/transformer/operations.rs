@@ -11,7 +11,7 @@ pub(super) fn dense(x: Tensor<2>, w: Tensor<2>, b: Tensor<1>) -> Tensor<2> {
     x.matmul(w.transpose()) + b.unsqueeze()
 }
 
-pub(super) fn activate(x: Tensor<2>, by: Activation) -> Tensor<2> {
+pub(super) fn activate<const D: usize>(x: Tensor<D>, by: Activation) -> Tensor<D> {
     match by {
         Activation::Relu => relu(x),
         Activation::Gelu => gelu(x),
