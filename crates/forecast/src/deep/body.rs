@@ -7,12 +7,11 @@ use tradewind_core::{Result, Run};
 use tradewind_nn::Noise;
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
-use tradewind_nn::burn::tensor::activation::{gelu, relu};
 use tradewind_nn::burn::tensor::{Device, Tensor};
 use tradewind_nn::convolution::Causal;
 use tradewind_nn::dense::Dense;
 use tradewind_nn::recurrent::{Recurrence, Recurrent, RecurrentParams};
-use tradewind_nn::transformer::{Encoder, EncoderParams, Packed};
+use tradewind_nn::transformer::{Activation, Encoder, EncoderParams, Packed};
 
 /// Steps that a filter sees.
 const KERNEL: usize = 3;
@@ -193,12 +192,12 @@ impl Body {
         match self {
             Self::Recurrent(memory) => remember(memory, x, noise),
             Self::ConvolvedRecurrent(ConvolvedRecurrent { filters, memory }) => {
-                let x = filters.iter().fold(x, |x, f| relu(f.forward(x)));
+                let x = filters.iter().fold(x, |x, f| Activation::Relu.of(f.forward(x)));
                 remember(memory, x, noise)
             }
             Self::Temporal(Temporal { enter, blocks, dropout }) => {
-                let x = blocks.iter().fold(relu(enter.forward(x)), |x, block| {
-                    let branch = noise.dropout(relu(block.forward(x.clone())), *dropout);
+                let x = blocks.iter().fold(Activation::Relu.of(enter.forward(x)), |x, block| {
+                    let branch = noise.dropout(Activation::Relu.of(block.forward(x.clone())), *dropout);
                     x + branch
                 });
                 Ok(last_step(x))
@@ -234,9 +233,9 @@ impl Network {
             let context = context.forward(body.forward(past.clone(), noise)?);
             x = x + context.select(0, batch.owner.clone());
         }
-        x = gelu(x);
+        x = Activation::Gelu.of(x);
         for layer in &self.inner {
-            let branch = noise.dropout(gelu(layer.forward(x.clone())), self.dropout);
+            let branch = noise.dropout(Activation::Gelu.of(layer.forward(x.clone())), self.dropout);
             x = x + branch;
         }
         Ok(self.last.forward(x) + self.straight.forward(batch.numbers.clone()))

@@ -22,7 +22,7 @@
 //! | `dropout` | 0.1 | the share that is left out while training | 0 to 0.9 |
 //! | `epochs` | 10 | rounds of training, at most | 1 to 10000 |
 //! | `patience` | 3 | rounds without gain on origins held out after which training ends; 0: never | 0 to 10000 |
-//! | `origins` | by method | origins of a round; 20000 for `mlp`, else 8000 | 100 to 10000000 |
+//! | `origins` | by method | origins of a round; 20000 for `mlp`, 6000 for `cnn_gru`, else 8000 | 100 to 10000000 |
 //! | `batch` | 64 | origins of a step | 1 to 10000 |
 //! | `learning_rate` | 0.002 | length of the steps at their longest | 0.000001 to 0.1 |
 //! | `networks` | by method | networks whose answers are averaged; 3 for `mlp`, else 1 | 1 to 64 |
@@ -49,6 +49,7 @@ use crate::regression::CALENDAR;
 use body::Networks;
 use events::Events;
 pub use fitted::FittedDeep;
+use rayon::prelude::*;
 use samples::{Objective, Reading, Samples};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,7 +123,7 @@ pub(crate) const PARAMS: &[ParamSpec] = &[
         "origins",
         ParamKind::Integer { min: 100, max: 10_000_000 },
         "",
-        "origins of a round; 20000 for mlp, else 8000, when not given",
+        "origins of a round; 20000 for mlp, 6000 for cnn_gru, else 8000, when not given",
     ),
     spec("batch", ParamKind::Integer { min: 1, max: 10_000 }, "64", "origins of a step"),
     spec(
@@ -281,7 +282,11 @@ impl Deep {
     }
 
     fn origins(&self) -> usize {
-        self.params.origins.unwrap_or(if self.kind == Kind::Mlp { 20_000 } else { 8_000 })
+        self.params.origins.unwrap_or(match self.kind {
+            Kind::Mlp => 20_000,
+            Kind::CnnGru => 6_000,
+            _ => 8_000,
+        })
     }
 
     /// The steps that the body reads, whole patches.
@@ -362,15 +367,24 @@ impl Deep {
             ..TrainParams::default()
         };
         let sizes = fitted.sizes();
-        let mut networks = Networks { all: Vec::new() };
-        for k in 0..self.networks() as u64 {
-            // All are held against the same origins, so that the errors there are those of all together.
-            let mut own = run.clone();
+        // All are held against the same origins, so that the errors there are those of all together.
+        let one = |k: u64| {
+            // Several are trained side by side, and the first tells how far they are.
+            let mut own = if k == 0 { run.clone() } else { run.quiet() };
             own.seed = if k == 0 { run.seed } else { mix(run.seed ^ k) };
             let network = sizes.network(&device, &own)?;
-            let trained =
-                own.install(|| train(&own, &samples, network, &training, None, &mut |_| Ok(true)))?;
-            let name = if self.networks() > 1 { format!("network {}", k + 1) } else { String::new() };
+            train(&own, &samples, network, &training, None, &mut |_| Ok(true))
+        };
+        let n = self.networks() as u64;
+        let trained: Vec<_> = match run.device {
+            tradewind_core::Device::Cpu => {
+                run.install(|| (0..n).into_par_iter().map(one).collect::<Result<_>>())?
+            }
+            tradewind_core::Device::Gpu => (0..n).map(one).collect::<Result<_>>()?,
+        };
+        let mut networks = Networks { all: Vec::new() };
+        for (k, trained) in trained.into_iter().enumerate() {
+            let name = if n > 1 { format!("network {}", k + 1) } else { String::new() };
             fitted.curves.push(trained.told(&name, objective.word(), None));
             networks.all.push(trained.network);
         }
