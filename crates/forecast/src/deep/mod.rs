@@ -22,7 +22,7 @@
 //! | `dropout` | 0.1 | the share that is left out while training | 0 to 0.9 |
 //! | `epochs` | 10 | rounds of training, at most | 1 to 10000 |
 //! | `patience` | 3 | rounds without gain on origins held out after which training ends; 0: never | 0 to 10000 |
-//! | `origins` | by method | origins of a round; 20000 for `mlp`, 6000 for `cnn_gru`, else 8000 | 100 to 10000000 |
+//! | `origins` | by method | origins of a round; 20000 for `mlp`, 6000 for `cnn_gru`, 5000 for `tcn`, else 8000 | 100 to 10000000 |
 //! | `batch` | 64 | origins of a step | 1 to 10000 |
 //! | `learning_rate` | 0.002 | length of the steps at their longest | 0.000001 to 0.1 |
 //! | `networks` | by method | networks whose answers are averaged; 3 for `mlp`, else 1 | 1 to 64 |
@@ -123,7 +123,7 @@ pub(crate) const PARAMS: &[ParamSpec] = &[
         "origins",
         ParamKind::Integer { min: 100, max: 10_000_000 },
         "",
-        "origins of a round; 20000 for mlp, 6000 for cnn_gru, else 8000, when not given",
+        "origins of a round; 20000 for mlp, 6000 for cnn_gru, 5000 for tcn, else 8000, when not given",
     ),
     spec("batch", ParamKind::Integer { min: 1, max: 10_000 }, "64", "origins of a step"),
     spec(
@@ -285,6 +285,7 @@ impl Deep {
         self.params.origins.unwrap_or(match self.kind {
             Kind::Mlp => 20_000,
             Kind::CnnGru => 6_000,
+            Kind::Tcn => 5_000,
             _ => 8_000,
         })
     }
