@@ -124,7 +124,7 @@ impl Frozen {
     /// Words that a field does not have, rows that are not whole.
     pub fn scores(&self, codes: &[usize], numbers: &[f32]) -> Result<Vec<f32>> {
         let (fields, n) = (self.params.words.len(), self.params.numbers);
-        let rows = if fields > 0 { codes.len() / fields } else { numbers.len() / n.max(1) };
+        let rows = codes.len().checked_div(fields).unwrap_or_else(|| numbers.len() / n.max(1));
         if codes.len() != rows * fields || numbers.len() != rows * n {
             return Err(Error::Invalid(format!(
                 "the network reads {fields} words and {n} numbers a row; {} words and {} numbers were given",
