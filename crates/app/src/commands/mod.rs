@@ -58,10 +58,13 @@ pub(crate) fn told_training(
     }
     let Some(path) = page else { return Ok(()) };
     if curves.is_empty() {
-        return Err(Error::asked(
-            format!("{model} is not trained in rounds and has no curve"),
-            "leave out --curves, or choose a network",
-        ));
+        // The answer is there and is worth more than the page.
+        let why = p.lang.pick(
+            "is not trained in rounds: there is no curve, and no page was written",
+            "不按轮次训练，没有训练曲线，未写出页面",
+        );
+        p.note(format!("{model} {why}"));
+        return Ok(());
     }
     warehouse::files::write_bytes(path, training::training_page(p.lang, model, curves).as_bytes())?;
     p.note(format!("{} {}", p.lang.pick("wrote", "已写出"), path.display()));
