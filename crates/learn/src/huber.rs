@@ -192,7 +192,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "steps before giving up",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Huber = ENTRY.read(params)?;
         params.check()?;

@@ -188,7 +188,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "the distance",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |task, params| {
         let params: Knn = ENTRY.read(params)?;
         params.check()?;

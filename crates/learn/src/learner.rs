@@ -150,6 +150,8 @@ pub struct Bears {
     pub weights: bool,
     /// Values below zero; where false, columns must be counts.
     pub negative: bool,
+    /// Columns of any number of categories, which it would rather have as they are than as means of the target.
+    pub many_categories: bool,
 }
 
 /// One entry of the catalogue of estimators.

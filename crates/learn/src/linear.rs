@@ -410,7 +410,14 @@ pub const OLS: LearnerEntry = LearnerEntry {
     source: "Gauss 1809; Golub 1965 (by QR)",
     tasks: &[Task::Regression],
     params: &[],
-    bears: Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         OLS.read::<NoParams>(params)?;
         Ok(Box::new(Ols))
@@ -455,7 +462,14 @@ pub const RIDGE: LearnerEntry = LearnerEntry {
         default: "1",
         summary: "weight of the penalty",
     }],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Ridge = RIDGE.read(params)?;
         params.check()?;

@@ -573,7 +573,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "factor on c inverse to the share of the class",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |task, params| {
         let params: LinearSvm = ENTRY.read(params)?;
         params.check()?;

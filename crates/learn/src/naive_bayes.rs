@@ -427,8 +427,14 @@ const FIT_PRIOR: ParamSpec = ParamSpec {
 
 const TASKS: &[Task] = &[Task::Binary, Task::Multiclass];
 
-const BEARS: Bears =
-    Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true };
+const BEARS: Bears = Bears {
+    missing: false,
+    categories: false,
+    any_scale: true,
+    weights: true,
+    negative: true,
+    many_categories: false,
+};
 
 /// The catalogue entry of the Gaussian form.
 pub const GAUSSIAN: LearnerEntry = LearnerEntry {

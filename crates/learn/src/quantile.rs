@@ -265,7 +265,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "steps before giving up",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Quantile = ENTRY.read(params)?;
         params.check()?;

@@ -253,7 +253,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "what measures the error of a penalty",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: RidgeCv = ENTRY.read(params)?;
         params.check()?;

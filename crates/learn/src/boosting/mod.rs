@@ -402,7 +402,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
     source: "Friedman 2001; Ke et al. 2017",
     tasks: &[Task::Regression, Task::Binary, Task::Multiclass, Task::Ranking],
     params: params::PARAMS,
-    bears: Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: true,
+        categories: true,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |task, params| {
         let params: Boosting = ENTRY.read(params)?;
         params.check()?;

@@ -467,7 +467,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             "share of rows held back to stop early where no validation part is given",
         ),
     ],
-    bears: Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: true,
+        categories: true,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: true,
+    },
     build: |_, params| {
         let params: ClickRate = ENTRY.read(params)?;
         params.check()?;

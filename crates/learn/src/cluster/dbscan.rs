@@ -209,7 +209,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "neighbours (itself included) that make a core row",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Dbscan = ENTRY.read(params)?;
         params.check()?;

@@ -346,7 +346,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "whether all rows may be one cluster",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: false, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: false,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Hdbscan = ENTRY.read(params)?;
         params.check()?;

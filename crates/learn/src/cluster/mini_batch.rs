@@ -219,7 +219,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "a centre with less than this share of the largest weight is put on a drawn row",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: MiniBatchKMeans = ENTRY.read(params)?;
         params.check()?;

@@ -65,7 +65,14 @@ pub const LASSO: LearnerEntry = LearnerEntry {
     source: "Tibshirani 1996; Friedman, Hastie and Tibshirani 2010",
     tasks: &[Task::Regression],
     params: &[ALPHA, N_FOLDS, RULE, TOLERANCE, MAX_ITER],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let LassoParams { alpha, n_folds, rule, tolerance, max_iter } = LASSO.read(params)?;
         let params = ElasticNet { alpha, l1_ratio: 1.0, n_folds, rule, tolerance, max_iter };
@@ -95,7 +102,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
         TOLERANCE,
         MAX_ITER,
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: ElasticNet = ENTRY.read(params)?;
         params.check()?;

@@ -593,7 +593,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             "Share of the training rows that are to be called unusual.",
         ),
     ],
-    bears: Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: true,
+        categories: true,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: IsolationForest = ENTRY.read(params)?;
         params.check()?;

@@ -386,8 +386,14 @@ const fn specs(bootstrap: &'static str) -> [ParamSpec; 13] {
 
 const TASKS: &[Task] = &[Task::Regression, Task::Binary, Task::Multiclass];
 
-const BEARS: Bears =
-    Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true };
+const BEARS: Bears = Bears {
+    missing: true,
+    categories: true,
+    any_scale: true,
+    weights: true,
+    negative: true,
+    many_categories: false,
+};
 
 /// The catalogue entry of the random forest.
 pub const RANDOM_FOREST: LearnerEntry = LearnerEntry {

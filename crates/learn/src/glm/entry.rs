@@ -25,8 +25,14 @@ const MAX_ITER: ParamSpec = ParamSpec {
     default: "200",
     summary: "steps before giving up",
 };
-const BEARS: Bears =
-    Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true };
+const BEARS: Bears = Bears {
+    missing: false,
+    categories: false,
+    any_scale: true,
+    weights: true,
+    negative: true,
+    many_categories: false,
+};
 
 /// The catalogue entry of [`Poisson`].
 pub const POISSON: LearnerEntry = LearnerEntry {

@@ -415,7 +415,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             "share of rows held back to stop early where no validation part is given",
         ),
     ],
-    bears: Bears { missing: true, categories: true, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: true,
+        categories: true,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |task, params| {
         let params: Mlp = ENTRY.read(params)?;
         params.check()?;

@@ -375,7 +375,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "folds of the cross-validation",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: PolynomialRegression = ENTRY.read(params)?;
         params.check()?;

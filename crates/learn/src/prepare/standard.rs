@@ -2,6 +2,7 @@
 
 use crate::frame::{Column, Frame, Words};
 use crate::learner::Bears;
+use crate::matrix::CATEGORY_MAX;
 use crate::prepare::{DatePart, Fill, Recipe, Select, Step, Whole};
 use crate::transform::Transform;
 
@@ -22,6 +23,7 @@ impl Recipe {
     /// | number | as it is | median with a mark for gaps, standard scale where scale matters |
     /// | flag | 0 and 1 | gaps get the more frequent |
     /// | up to 1000 (codes), 50 (one-hot) categories | codes | one-hot |
+    /// | more categories, of which it bears many | codes of the 65,534 most frequent | |
     /// | more categories | by the target (10 rows of smoothing, 5 folds), hashed into 32 without a target | the same |
     /// | long texts, mostly different | 64 hashed columns | the same |
     /// | date | year, month, day, weekday, hour, days | the same with cycles, scaled |
@@ -48,6 +50,8 @@ impl Recipe {
                         .filter(|s| !(bears.missing && matches!(s, Step::Impute { .. })))
                         .collect(),
                 },
+                // With it flags are fields too, whose pairs may matter.
+                Column::Flag(_) if bears.many_categories => vec![Step::Codes { limit: 2 }],
                 Column::Flag(_) if bears.missing => vec![Step::Keep],
                 Column::Flag(_) => vec![fill(Fill::Mode, true)],
                 Column::Date(_) => {
@@ -89,6 +93,9 @@ fn of_text(words: &Words, bears: Bears, has_target: bool) -> Option<Step> {
     }
     if n > ONE_HOT_MAX && n == there {
         return None;
+    }
+    if bears.categories && bears.missing && bears.many_categories {
+        return Some(Step::Codes { limit: CATEGORY_MAX });
     }
     if bears.categories && bears.missing && n <= CODES_MAX {
         return Some(Step::Codes { limit: CODES_MAX });

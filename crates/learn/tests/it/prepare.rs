@@ -224,7 +224,7 @@ proptest! {
     #[test]
     fn the_standard_recipe_suits_every_estimator(seed in 0u64..100, missing: bool, categories: bool, any_scale: bool, has_target: bool) {
         let (frame, y) = mixed(seed, 80);
-        let bears = Bears { missing, categories, any_scale, weights: false, negative: true };
+        let bears = Bears { missing, categories, any_scale, weights: false, negative: true, many_categories: false };
         let recipe = Recipe::standard(&frame, bears, has_target);
         let target = has_target.then_some(Target { task: Task::Regression, y: &y });
         let (fitted, x) = recipe.fit_transform(&Run::new(1), &frame, target).unwrap();
@@ -414,4 +414,29 @@ fn prepared_columns_read_as_words() {
     // Saved and read back it says the same.
     let text = serde_json::to_string(&fitted).unwrap();
     assert_eq!(serde_json::from_str::<FittedRecipe>(&text).unwrap().readings(), readings);
+}
+
+#[test]
+fn many_categories_stay_what_they_are_where_they_are_borne() {
+    let names: Vec<String> = (0..6_000).map(|i| format!("item{}", i % 1_500)).collect();
+    let frame = Frame::new(vec![
+        ("item".into(), Column::text(names.iter().map(|n| Some(n.as_str())))),
+        ("seen".into(), Column::Flag((0..6_000).map(|i| (i % 5 > 0).then_some(i % 2 == 0)).collect())),
+    ])
+    .unwrap();
+    let y: Vec<f64> = (0..6_000).map(|i| f64::from(i % 2)).collect();
+    let of = |name: &str| {
+        let recipe = Recipe::standard(&frame, tradewind_learn::entry(name).unwrap().bears, true);
+        let target = Target { task: Task::Binary, y: &y };
+        recipe.fit_transform(&Run::new(1), &frame, Some(target)).unwrap().1
+    };
+    let (fields, means) = (of("click_rate"), of("boosting"));
+    assert_eq!(
+        (fields.names, fields.kinds),
+        (vec!["item".into(), "seen".into()], vec![ColumnKind::Category; 2])
+    );
+    let codes: std::collections::BTreeSet<u64> = (0..6_000).map(|i| fields.x.get(i, 0).to_bits()).collect();
+    assert_eq!(codes.len(), 1_500);
+    assert!(fields.x.get(0, 1).is_nan() && fields.x.get(1, 1) != fields.x.get(2, 1));
+    assert_eq!(means.names, ["item_target", "seen"]);
 }

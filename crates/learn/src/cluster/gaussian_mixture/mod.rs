@@ -307,7 +307,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "added to every variance, so that no part shrinks to a point",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: true, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: true,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: GaussianMixture = ENTRY.read(params)?;
         params.check()?;

@@ -246,7 +246,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "merges above this distance are undone; takes the place of n_clusters",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: false, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: false,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: Hierarchical = ENTRY.read(params)?;
         params.check()?;

@@ -428,7 +428,14 @@ pub const ENTRY: LearnerEntry = LearnerEntry {
             summary: "how a round finds the nearest centres; the clusters are the same",
         },
     ],
-    bears: Bears { missing: false, categories: false, any_scale: false, weights: true, negative: true },
+    bears: Bears {
+        missing: false,
+        categories: false,
+        any_scale: false,
+        weights: true,
+        negative: true,
+        many_categories: false,
+    },
     build: |_, params| {
         let params: KMeans = ENTRY.read(params)?;
         params.check()?;
