@@ -1,6 +1,7 @@
 //! A table of numbers: the matrix that every estimator reads, and the data set of matrix, target and weights.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use tradewind_core::{Error, Result};
 
 /// A dense matrix of `n_rows × n_cols` numbers, row after row.
@@ -416,6 +417,17 @@ impl Dataset {
     /// Rows.
     pub fn n_rows(&self) -> usize {
         self.x.n_rows()
+    }
+
+    /// Without the rows of no weight, which count for nothing.
+    pub(crate) fn weighty(&self) -> Result<Cow<'_, Self>> {
+        match &self.weight {
+            Some(w) if w.contains(&0.0) => {
+                let rows: Vec<usize> = (0..w.len()).filter(|&i| w[i] > 0.0).collect();
+                self.select_rows(&rows).map(Cow::Owned)
+            }
+            _ => Ok(Cow::Borrowed(self)),
+        }
     }
 
     /// The rows named by `rows`, in that order, as a split gives them.

@@ -4,10 +4,12 @@ use crate::dense::Fixed;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::collections::{BTreeMap, HashMap};
-use tradewind_core::{Error, Result};
+use tradewind_core::{Error, Result, packed};
 
-/// Shapes and values by the paths of parameters (`layers.0.weight_ih`).
+/// Shapes and values by the paths of parameters (`layers.0.weight_ih`). Inside saved state they are one text, safetensors in
+/// base64.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     pub(crate) of: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
@@ -197,6 +199,21 @@ impl Weights {
             out.of.insert(name.to_owned(), (view.shape().to_vec(), values));
         }
         Ok((out, remarks))
+    }
+}
+
+/// As packed safetensors.
+impl Serialize for Weights {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        let bytes = self.to_safetensors(&HashMap::new()).map_err(ser::Error::custom)?;
+        packed::serialize(&bytes, to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Weights {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let bytes: Vec<u8> = packed::deserialize(from)?;
+        Ok(Self::from_safetensors(&bytes).map_err(de::Error::custom)?.0)
     }
 }
 

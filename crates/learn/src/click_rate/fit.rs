@@ -128,12 +128,7 @@ impl ClickRate {
                 "{WHAT} is learnt from two classes, 1 for a click and 0 for none; {k} were given"
             )));
         }
-        // Rows of no weight are no rows.
-        let weighty = |data: &Dataset| -> Result<Dataset> {
-            let weight = data.weights();
-            data.select_rows(&(0..data.n_rows()).filter(|&i| weight[i] > 0.0).collect::<Vec<_>>())
-        };
-        let data = weighty(data)?;
+        let data = data.weighty()?;
         let watch = match watch {
             Some(watch) => {
                 watch.x().check_width(data.x().n_cols(), WHAT)?;
@@ -144,7 +139,7 @@ impl ClickRate {
                         watch.y()[i]
                     )));
                 }
-                Some(weighty(watch)?).filter(|w| w.n_rows() > 0)
+                Some(watch.weighty()?).filter(|w| w.n_rows() > 0)
             }
             None => None,
         };

@@ -24,7 +24,6 @@ use crate::matrix::{Dataset, Matrix};
 use earned::Earned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
 use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run, TrainingCurve};
 use tradewind_nn::Weights;
 pub use tradewind_nn::click::Architecture;
@@ -320,26 +319,18 @@ struct Saved {
     columns: Vec<Field>,
     earned: Vec<Earned>,
     rate: f64,
-    networks: Vec<SavedNetwork>,
+    networks: Vec<Weights>,
     curves: Vec<TrainingCurve>,
 }
-
-/// A network's weights as safetensors.
-#[derive(Serialize, Deserialize)]
-struct SavedNetwork(#[serde(with = "tradewind_core::packed")] Vec<u8>);
 
 /// The version written.
 const FORMAT: u32 = 1;
 
 impl From<FittedClickRate> for Saved {
     fn from(f: FittedClickRate) -> Self {
-        let packed = |n: &Network| {
-            // Of weights of a network nothing can be refused.
-            SavedNetwork(n.weights.to_safetensors(&HashMap::new()).unwrap_or_default())
-        };
         Self {
             format: FORMAT,
-            networks: f.networks.iter().map(packed).collect(),
+            networks: f.networks.into_iter().map(|n| n.weights).collect(),
             params: f.params,
             names: f.names,
             columns: f.columns,
@@ -384,8 +375,7 @@ impl TryFrom<Saved> for FittedClickRate {
         if !whole {
             return Err(Error::Invalid("the saved click rate has parts that do not fit together".into()));
         }
-        for SavedNetwork(bytes) in &s.networks {
-            let (weights, _) = Weights::from_safetensors(bytes)?;
+        for weights in s.networks {
             fitted.put(weights)?;
         }
         Ok(fitted)

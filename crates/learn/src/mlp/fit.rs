@@ -161,17 +161,12 @@ impl Mlp {
             )));
         }
         data.need_rows(WHAT, ROWS_MIN)?;
-        // Rows of no weight are no rows.
-        let weighty = |data: &Dataset| -> Result<Dataset> {
-            let weight = data.weights();
-            data.select_rows(&(0..data.n_rows()).filter(|&i| weight[i] > 0.0).collect::<Vec<_>>())
-        };
-        let data = weighty(data)?;
+        let data = data.weighty()?;
         let watch = match watch {
             Some(watch) => {
                 watch.x().check_width(data.x().n_cols(), WHAT)?;
                 watch.x().check_not_infinite(watch.names())?;
-                Some(weighty(watch)?)
+                Some(watch.weighty()?)
             }
             None => None,
         };

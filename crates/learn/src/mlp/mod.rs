@@ -30,7 +30,6 @@ use crate::tree::Link;
 use columns::Column;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
 use tradewind_core::{Error, ParamCheck, ParamKind, ParamSpec, Result, Run, TrainingCurve};
 use tradewind_nn::Weights;
 use tradewind_nn::mlp::{Frozen, MlpParams};
@@ -255,26 +254,18 @@ struct Saved {
     base: Vec<f64>,
     centre: f64,
     scale: f64,
-    networks: Vec<SavedNetwork>,
+    networks: Vec<Weights>,
     curves: Vec<TrainingCurve>,
 }
-
-/// A network's weights as safetensors.
-#[derive(Serialize, Deserialize)]
-struct SavedNetwork(#[serde(with = "tradewind_core::packed")] Vec<u8>);
 
 /// The version written.
 const FORMAT: u32 = 1;
 
 impl From<FittedMlp> for Saved {
     fn from(f: FittedMlp) -> Self {
-        let packed = |n: &Network| {
-            // Of weights of a network nothing can be refused.
-            SavedNetwork(n.weights.to_safetensors(&HashMap::new()).unwrap_or_default())
-        };
         Self {
             format: FORMAT,
-            networks: f.networks.iter().map(packed).collect(),
+            networks: f.networks.into_iter().map(|n| n.weights).collect(),
             params: f.params,
             task: f.task,
             names: f.names,
@@ -320,8 +311,7 @@ impl TryFrom<Saved> for FittedMlp {
             networks: vec![],
             curves: s.curves,
         };
-        for SavedNetwork(bytes) in &s.networks {
-            let (weights, _) = Weights::from_safetensors(bytes)?;
+        for weights in s.networks {
             fitted.networks.push(Network::of(&fitted.shape(), weights)?);
         }
         Ok(fitted)
