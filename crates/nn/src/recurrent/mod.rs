@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Weights lie as PyTorch's do (`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`), so weights go from one to the other. On
-//! the CPU all steps are one operation with a way back of its own; elsewhere the steps are put together from the
-//! backend's operations.
+//! the CPU all steps are one operation with a way back of its own, and few rows that nobody learns from go through all
+//! layers at once, each layer on a thread of its own; elsewhere the steps are put together from the backend's operations.
 
 mod cell;
 mod op;
 mod pass;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +21,8 @@ use crate::noise::Noise;
 use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{sigmoid, tanh};
-use burn::tensor::{Device, Tensor};
-use op::{Kind, Plan, RecurrentOps};
+use burn::tensor::{Device, Tensor, TensorData};
+use op::{Kind, OfLayer, Plan, RecurrentOps};
 use rand::Rng;
 use std::sync::Arc;
 use tradewind_core::{Error, ParamCheck, Result};
@@ -51,7 +52,7 @@ impl Recurrence {
 /// How a recurrent network is made.
 ///
 /// ```
-/// use burn::tensor::{Device, Tensor};
+/// use burn::tensor::{Device, Tensor, TensorData};
 /// use tradewind_core::Run;
 /// use tradewind_nn::Noise;
 /// use tradewind_nn::recurrent::{Recurrence, RecurrentParams};
@@ -173,7 +174,7 @@ impl Recurrent {
             && batch > 0
             && steps > 0
             && lengths.is_none_or(|l| l.len() == batch && l.iter().all(|l| *l <= steps))
-            && states.is_none_or(|s| s.len() == self.layers.len());
+            && states.is_none_or(|s| s.len() == self.layers.len() && s.iter().all(|s| self.begins(s, batch)));
         if !fits {
             return Err(Error::Invalid(format!(
                 "a recurrent network of {expected} numbers a step and {} states got [{batch}, {steps}, {input}] with {} lengths and {} states",
@@ -181,6 +182,9 @@ impl Recurrent {
                 lengths.map_or(0, <[usize]>::len),
                 states.map_or(0, <[State]>::len)
             )));
+        }
+        if let Some(told) = self.at_once(&x, lengths, states, noise) {
+            return Ok(told);
         }
         let lengths: Option<Arc<[usize]>> = lengths.map(Into::into);
         let (mut y, mut last) = (x, Vec::with_capacity(self.layers.len()));
@@ -199,9 +203,62 @@ impl Recurrent {
         }
         Ok(Told { y, states: last })
     }
+
+    /// Whether a layer can begin at a state.
+    fn begins(&self, state: &State, batch: usize) -> bool {
+        let hidden = self.layers.first().map_or(0, |l| l.weight_hh.dims()[1]);
+        state.h.dims() == [batch, hidden] && state.c.as_ref().is_none_or(|c| c.dims() == [batch, hidden])
+    }
+
+    /// The same bits from all layers at once, where few rows are answered and nothing is learnt.
+    fn at_once(
+        &self,
+        x: &Tensor<3>,
+        lengths: Option<&[usize]>,
+        states: Option<&[State]>,
+        noise: &Noise,
+    ) -> Option<Told> {
+        let [batch, steps, _] = x.dims();
+        let device = x.device();
+        let fits = self.directions == 1
+            && stack::fits(batch, self.layers.len())
+            && crate::is_cpu(&device)
+            && !noise.is_training();
+        if !fits {
+            return None;
+        }
+        let kind = self.recurrence.kind();
+        let layers = self.layers.iter().enumerate().map(|(k, layer)| {
+            let begin = layer.begin(kind, batch, &device, states.and_then(|s| s.get(k)));
+            OfLayer {
+                input: layer.weight_ih.val(),
+                hidden: layer.weight_hh.val(),
+                bias_input: layer.bias_ih.val(),
+                bias_hidden: layer.bias_hh.val(),
+                h: begin.h,
+                c: begin.c,
+            }
+        });
+        let stack::Answer { y, states } = op::stacked(x, layers.collect(), kind, lengths)?;
+        let hidden = y.len() / (batch * steps);
+        let state = |of: Vec<f32>| Tensor::from_data(TensorData::new(of, [batch, hidden]), &device);
+        let states =
+            states.into_iter().map(|[h, c]| State { h: state(h), c: kind.has_cell().then(|| state(c)) });
+        let states = states.collect();
+        Some(Told { y: Tensor::from_data(TensorData::new(y, [batch, steps, hidden]), &device), states })
+    }
 }
 
 impl Layer {
+    /// Where it begins: zero where not said.
+    fn begin(&self, kind: Kind, batch: usize, device: &Device, begin: Option<&State>) -> State {
+        let zeros = || Tensor::<2>::zeros([batch, self.weight_hh.dims()[1]], device);
+        State {
+            h: begin.map_or_else(zeros, |s| s.h.clone()),
+            c: kind.has_cell().then(|| begin.and_then(|s| s.c.clone()).unwrap_or_else(zeros)),
+        }
+    }
+
     fn forward(
         &self,
         recurrence: Recurrence,
@@ -212,9 +269,7 @@ impl Layer {
         let device = x.device();
         let kind = recurrence.kind();
         let ([batch, steps, _], [_, hidden]) = (x.dims(), self.weight_hh.dims());
-        let zeros = || Tensor::<2>::zeros([batch, hidden], &device);
-        let h = begin.map_or_else(zeros, |s| s.h.clone());
-        let c = kind.has_cell().then(|| begin.and_then(|s| s.c.clone()).unwrap_or_else(zeros));
+        let State { h, c } = self.begin(kind, batch, &device, begin);
         if !crate::is_cpu(&device) {
             return self.by_steps(recurrence, x, lengths.as_deref(), h, c);
         }

@@ -4,6 +4,7 @@
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
 use super::pass::{self, Passed, Seen, Sizes, States, Weights};
+use super::stack;
 use crate::product::Rows;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -11,7 +12,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
-use burn::tensor::TensorData;
+use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
 
 /// What a step does.
@@ -157,6 +158,58 @@ fn steps_of(x: &FlexTensor) -> Rows<'_> {
         values: x.storage::<f32>().get(x.layout().start_offset()..).unwrap_or_default(),
         apart: usize::try_from(x.layout().strides()[0]).unwrap_or_default(),
     }
+}
+
+/// The tensors of a layer in a stack, and of where it begins.
+pub(super) struct OfLayer {
+    pub(super) input: Tensor<2>,
+    pub(super) hidden: Tensor<2>,
+    pub(super) bias_input: Tensor<1>,
+    pub(super) bias_hidden: Tensor<1>,
+    pub(super) h: Tensor<2>,
+    pub(super) c: Option<Tensor<2>>,
+}
+
+/// All layers of a stack at once; nothing where the values are not the processor's own or somebody learns from them.
+pub(super) fn stacked(
+    x: &Tensor<3>,
+    layers: Vec<OfLayer>,
+    kind: Kind,
+    lengths: Option<&[usize]>,
+) -> Option<stack::Answer> {
+    fn own<const D: usize>(of: Tensor<D>) -> Option<FlexTensor> {
+        Some(of.try_into_primitive::<Flex>().ok()?.to_contiguous())
+    }
+    let x = rows_of_steps(x.clone().try_into_primitive::<Flex>().ok()?);
+    let mut owned = Vec::with_capacity(layers.len());
+    for OfLayer { input, hidden, bias_input, bias_hidden, h, c } in layers {
+        let c = match c {
+            Some(c) => Some(own(c)?),
+            None => None,
+        };
+        owned.push(([own(input)?, own(hidden)?, own(bias_input)?, own(bias_hidden)?, own(h)?], c));
+    }
+    let layers: Vec<stack::Layer<'_>> = owned
+        .iter()
+        .map(|([input, hidden, bias_input, bias_hidden, h], c)| stack::Layer {
+            weights: Weights {
+                input: values(input),
+                hidden: values(hidden),
+                bias_input: values(bias_input),
+                bias_hidden: values(bias_hidden),
+            },
+            states: States { h: values(h), c: c.as_ref().map_or(&[], values) },
+        })
+        .collect();
+    let (shape, [_, _, _, _, h]) = (x.shape(), &owned.first()?.0);
+    let sizes =
+        Sizes { batch: shape[0], steps: shape[1], input: shape[2], hidden: h.shape()[1], reverse: false };
+    let steps = steps_of(&x);
+    Some(match kind {
+        Kind::Elman => stack::answer::<ElmanCell>(sizes, steps, &layers, lengths),
+        Kind::Gru => stack::answer::<GruCell>(sizes, steps, &layers, lengths),
+        Kind::Lstm => stack::answer::<LstmCell>(sizes, steps, &layers, lengths),
+    })
 }
 
 impl RecurrentOps for Flex {

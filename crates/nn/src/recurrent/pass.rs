@@ -14,9 +14,11 @@ use crate::vector::vectorised;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows of a batch that go together.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 
 /// The sizes of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,7 @@ fn parts_mut(of: &mut [f32], each: usize, parts: usize) -> Vec<&mut [f32]> {
 }
 
 /// The weights in the order in which steps take them, and the biases that their sums begin with.
-struct Ready {
+pub(super) struct Ready {
     /// Of all gates, or of all but the last where that one's product with the hidden state is needed by itself.
     input: Panels,
     hidden: Panels,
@@ -109,7 +111,7 @@ struct Last {
 }
 
 impl Ready {
-    fn of<C: Cell>(Sizes { input, hidden, .. }: Sizes, weights: Weights<'_>) -> Self {
+    pub(super) fn of<C: Cell>(Sizes { input, hidden, .. }: Sizes, weights: Weights<'_>) -> Self {
         let main = if C::APART { C::GATES - 1 } else { C::GATES } * hidden;
         let panels = |of: &[f32], k: usize| Panels::of_transposed(of, k);
         let (main_input, last_input) = weights.input.split_at(main * input);
@@ -274,32 +276,76 @@ pub(super) fn answer<C: Cell>(
     states: States<'_>,
     lengths: Option<&[usize]>,
 ) -> Vec<f32> {
-    let Sizes { batch, steps, input, hidden, .. } = sizes;
-    let wide = C::GATES * hidden;
+    let Sizes { batch, steps, hidden, .. } = sizes;
     let ready = Ready::of::<C>(sizes, weights);
     let mut out = vec![0.0; batch * rows * hidden];
     out.par_chunks_mut(ROWS * rows * hidden).enumerate().for_each(|(part, out)| {
         let (first, n) = (part * ROWS, out.len() / (rows * hidden));
-        let mut h = of_rows(states.h, (first, n), hidden).to_vec();
-        let mut c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
-        let mut of_last = vec![0.0; if C::APART { n * hidden } else { 0 }];
-        let alive = |row: usize, t: usize| lengths.is_none_or(|l| t < l[first + row]);
+        let mut walk = Walk::<C>::new(sizes, &ready, states, (first, n));
         let x = Rows { values: &x.values[first * x.apart..], apart: x.apart };
+        let lengths = lengths.map(|l| &l[first..]);
+        walk.go(x, 0..steps, lengths, (&mut *out, rows));
+        states_behind(out, rows, sizes, [&walk.h, &walk.c]);
+    });
+    out
+}
+
+/// Rows of a batch on their way through the steps of a layer.
+pub(super) struct Walk<'a, C> {
+    ready: &'a Ready,
+    sizes: Sizes,
+    n: usize,
+    /// The states, `[n, hidden]`.
+    pub(super) h: Vec<f32>,
+    pub(super) c: Vec<f32>,
+    gates: Vec<f32>,
+    of_last: Vec<f32>,
+    cell: PhantomData<C>,
+}
+
+impl<'a, C: Cell> Walk<'a, C> {
+    /// Of `n` rows from `first` on, which begin at their `states`.
+    pub(super) fn new(
+        sizes: Sizes,
+        ready: &'a Ready,
+        states: States<'_>,
+        (first, n): (usize, usize),
+    ) -> Self {
+        let hidden = sizes.hidden;
+        let of_last = vec![0.0; if C::APART { n * hidden } else { 0 }];
+        let h = of_rows(states.h, (first, n), hidden).to_vec();
+        let c = if C::CELL { of_rows(states.c, (first, n), hidden).to_vec() } else { vec![] };
+        Self { ready, sizes, n, h, c, gates: vec![], of_last, cell: PhantomData }
+    }
+
+    /// Through these steps, of which `x` holds no others; the first of them is the first of each row of `out`, which holds
+    /// `rows` of them.
+    pub(super) fn go(
+        &mut self,
+        x: Rows<'_>,
+        part: Range<usize>,
+        lengths: Option<&[usize]>,
+        (out, rows): (&mut [f32], usize),
+    ) {
+        let Self { ready, n, sizes: Sizes { input, hidden, reverse, .. }, h, c, gates, of_last, .. } = self;
+        let (n, input, hidden, steps) = (*n, *input, *hidden, part.len());
+        let wide = C::GATES * hidden;
+        let alive = |row: usize, t: usize| lengths.is_none_or(|l| part.start + t < l[row]);
         // Of a row alone the weights are read for nothing but it: those of the input once for all steps together.
         let alone = n == 1;
-        let mut gates = vec![0.0; if alone { steps * wide } else { n * wide }];
+        gates.resize(if alone { steps * wide } else { n * wide }, 0.0);
         if alone {
-            ready.inputs(&mut gates, wide, Rows { values: x.values, apart: input }, steps);
+            ready.inputs(gates, wide, Rows { values: x.values, apart: input }, steps);
         }
         for k in 0..steps {
-            let t = if sizes.reverse { steps - 1 - k } else { k };
+            let t = if *reverse { steps - 1 - k } else { k };
             let gates = if alone { &mut gates[t * wide..][..wide] } else { &mut gates[..] };
             if alone {
-                ready.hiddens(gates, &mut of_last, &h, k % 2 == 1);
+                ready.hiddens(gates, of_last, h, k % 2 == 1);
             } else {
                 let now = Rows { values: &x.values[t * input..], apart: x.apart };
-                let before = Rows { values: &h, apart: hidden };
-                ready.gates((&mut *gates, wide), (&mut of_last, hidden), [now, before], n, k % 2 == 1);
+                let before = Rows { values: h, apart: hidden };
+                ready.gates((&mut *gates, wide), (&mut *of_last, hidden), [now, before], n, k % 2 == 1);
             }
             vectorised!({
                 for row in 0..n {
@@ -315,9 +361,7 @@ pub(super) fn answer<C: Cell>(
                 }
             });
         }
-        states_behind(out, rows, sizes, [&h, &c]);
-    });
-    out
+    }
 }
 
 /// What the way back needs of a forward pass.

@@ -6,6 +6,7 @@ use super::*;
 use crate::product::Rows;
 use burn::tensor::TensorData;
 use rand::RngExt;
+use std::ops::Range;
 use tradewind_core::Run;
 
 /// All that goes into a pass, at random.
@@ -145,6 +146,81 @@ fn answers_need_no_way_back() {
     the_answer_alone_is_the_same::<LstmCell>();
 }
 
+/// Layers beside each other give the bits of layers one after the other, on any number of threads.
+fn a_stack_is_its_layers<C: Cell>() {
+    for (batch, steps) in [(1, 19), (1, 1), (3, 16), (32, 9)] {
+        let hidden = 20;
+        let first = Sizes { batch, steps, input: 5, hidden, reverse: false };
+        let lengths = (batch > 1).then(|| (0..batch).map(|r| r % (steps + 1)).collect::<Vec<_>>());
+        let given: Vec<Given> = [5, hidden, hidden]
+            .map(|input| given::<C>(Sizes { input, ..first }, lengths.clone()))
+            .into_iter()
+            .collect();
+        let (mut x, mut states) = (given[0].parts[0].clone(), vec![]);
+        let rows = rows_of::<C>(steps);
+        for layer in &given {
+            let apart = x.len() / batch;
+            let from = Rows { values: &x, apart };
+            let (weights, begin) = (layer.weights(), layer.states());
+            let told = pass::answer::<C>(layer.sizes, rows, from, weights, begin, lengths.as_deref());
+            let part = |at: Range<usize>| {
+                let of =
+                    told.chunks_exact(rows * hidden).flat_map(|row| &row[at.start * hidden..at.end * hidden]);
+                of.copied().collect::<Vec<f32>>()
+            };
+            x = part(0..steps);
+            states.push([part(steps..steps + 1), part(steps + 1..rows)]);
+        }
+        let layers: Vec<stack::Layer<'_>> =
+            given.iter().map(|l| stack::Layer { weights: l.weights(), states: l.states() }).collect();
+        let from = Rows { values: &given[0].parts[0], apart: steps * 5 };
+        let expected = stack::Answer { y: x, states };
+        for threads in [1, 2, 4] {
+            let told = Run::new(1)
+                .with_threads(threads)
+                .install(|| stack::answer::<C>(first, from, &layers, lengths.as_deref()));
+            assert_eq!(told, expected, "{batch} rows, {steps} steps, {threads} threads");
+        }
+        assert_eq!(stack::answer::<C>(first, from, &layers, lengths.as_deref()), expected);
+    }
+}
+
+#[test]
+fn layers_beside_each_other_change_no_bit() {
+    a_stack_is_its_layers::<ElmanCell>();
+    a_stack_is_its_layers::<GruCell>();
+    a_stack_is_its_layers::<LstmCell>();
+}
+
+/// A network that nobody learns from answers as one that is trained.
+#[test]
+fn a_network_at_rest_answers_as_one_that_learns() {
+    for recurrence in [Recurrence::Plain, Recurrence::Gru, Recurrence::Lstm] {
+        let params = RecurrentParams { hidden: 12, layers: 3, ..RecurrentParams::new(recurrence, 4) };
+        let answer = |device: &Device| {
+            let network = params.init(device, &mut Run::new(4).rng(0)).unwrap();
+            let mut rng = Run::new(4).rng(1);
+            let x = tensor(&mut rng, [5, 11, 4], device);
+            let state = |rng: &mut _| State {
+                h: tensor(rng, [5, 12], device),
+                c: (recurrence == Recurrence::Lstm).then(|| tensor(rng, [5, 12], device)),
+            };
+            let begin: Vec<State> = (0..3).map(|_| state(&mut rng)).collect();
+            let lengths = [11, 4, 0, 9, 1];
+            let told = network.forward(x, Some(&lengths), Some(&begin), &mut Noise::none()).unwrap();
+            let mut all = crate::values(told.y);
+            for state in told.states {
+                all.extend(crate::values(state.h));
+                all.extend(state.c.map(crate::values).unwrap_or_default());
+            }
+            all
+        };
+        let (rest, learning) = (answer(&Device::flex()), answer(&Device::flex().autodiff()));
+        assert_eq!(rest.len(), learning.len());
+        assert!(rest.iter().zip(&learning).all(|(a, b)| (a - b).abs() < 1e-5), "{recurrence:?}");
+    }
+}
+
 /// Rows answer the same alone, among few and among many, and padding changes nothing.
 fn rows_do_not_know_of_each_other<C: Cell>() {
     for reverse in [false, true] {
@@ -278,6 +354,9 @@ fn sizes_that_do_not_fit_are_told() {
     };
     assert!(ask([2, 1, 3], None).is_ok());
     assert!(ask([2, 4, 2], None).is_err() && ask([2, 4, 3], Some(&[4, 5])).is_err());
+    let begin = State { h: Tensor::zeros([1, 64], &device), c: None };
+    let told = network.forward(Tensor::zeros([2, 4, 3], &device), None, Some(&[begin]), &mut Noise::none());
+    assert!(told.is_err());
     assert!(
         RecurrentParams { hidden: 0, ..RecurrentParams::new(Recurrence::Gru, 3) }
             .init(&device, &mut rng)

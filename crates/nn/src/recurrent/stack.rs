@@ -1,0 +1,120 @@
+//! Layers one upon the other while nothing is learnt: each on a thread of its own, a few steps behind the one below.
+//!
+//! ```text
+//! layer 1   ▇▇▇▇ ▇▇▇▇ ▇▇▇▇ ▇▇▇▇
+//! layer 2        ▇▇▇▇ ▇▇▇▇ ▇▇▇▇ ▇▇▇▇    ─→ time
+//! ```
+//!
+//! The steps of few rows cannot be shared among threads, as each needs the one before; those of layers can (Appleyard,
+//! Kočiský & Blunsom, *Optimizing performance of recurrent neural networks on GPUs*, 2016). A thread also finds the weights
+//! of its layer near to it. Each layer takes the steps in their order, so the answer is that of one layer after the other.
+
+use super::cell::Cell;
+use super::pass::{ROWS, Ready, Sizes, States, Walk, Weights};
+use crate::product::Rows;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Steps that are handed on together.
+const STEPS: usize = 8;
+
+/// A layer, and where it begins.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) weights: Weights<'a>,
+    pub(super) states: States<'a>,
+}
+
+/// What a stack answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Answer {
+    /// The last layer at each step, `[batch, steps, hidden]`.
+    pub(super) y: Vec<f32>,
+    /// The last states of each layer, `[batch, hidden]` each; the second is empty for cells without a cell state.
+    pub(super) states: Vec<[Vec<f32>; 2]>,
+}
+
+/// Whether so many rows through so many layers are best answered here.
+pub(super) fn fits(batch: usize, layers: usize) -> bool {
+    layers > 1 && batch <= ROWS
+}
+
+/// From the first step to the last through all layers, for as many rows as [`fits`]. Rows of `x` may lie apart; `lengths`,
+/// where given, are the steps of each row that count.
+pub(super) fn answer<C: Cell>(
+    sizes: Sizes,
+    x: Rows<'_>,
+    layers: &[Layer<'_>],
+    lengths: Option<&[usize]>,
+) -> Answer {
+    let mut out = Answer {
+        y: vec![0.0; sizes.batch * sizes.steps * sizes.hidden],
+        states: vec![Default::default(); layers.len()],
+    };
+    let Answer { y, states } = &mut out;
+    rayon::in_place_scope(|scope| {
+        go::<C>(scope, Part { sizes, below: Below::Input(x), layers, lengths, y, states });
+    });
+    out
+}
+
+/// Where the steps of a layer come from.
+enum Below<'a> {
+    Input(Rows<'a>),
+    Layer(Receiver<Vec<f32>>),
+}
+
+/// The layers of a stack that are still to be gone through, the first of them on this thread.
+struct Part<'a> {
+    sizes: Sizes,
+    below: Below<'a>,
+    layers: &'a [Layer<'a>],
+    lengths: Option<&'a [usize]>,
+    y: &'a mut [f32],
+    states: &'a mut [[Vec<f32>; 2]],
+}
+
+/// A layer waits for the one below alone, which has begun before and waits for none above: with a single thread they go
+/// one after the other.
+fn go<'a, C: Cell>(scope: &rayon::Scope<'a>, part: Part<'a>) {
+    let Part { sizes, below, layers, lengths, y, states } = part;
+    let (Some((layer, above)), Some((last, of_above))) = (layers.split_first(), states.split_first_mut())
+    else {
+        return;
+    };
+    let (mut to_above, mut answer): (Option<Sender<Vec<f32>>>, Option<&mut [f32]>) = (None, None);
+    if above.is_empty() {
+        answer = Some(y);
+    } else {
+        let (to, from) = channel();
+        to_above = Some(to);
+        let sizes = Sizes { input: sizes.hidden, ..sizes };
+        let above = Part { sizes, below: Below::Layer(from), layers: above, lengths, y, states: of_above };
+        scope.spawn(move |scope| go::<C>(scope, above));
+    }
+    let Sizes { batch, steps, input, hidden, .. } = sizes;
+    let ready = Ready::of::<C>(sizes, layer.weights);
+    let mut walk = Walk::<C>::new(sizes, &ready, layer.states, (0, batch));
+    for first in (0..steps).step_by(STEPS) {
+        let now = first..steps.min(first + STEPS);
+        let n = now.len();
+        let received;
+        let x = match &below {
+            Below::Input(x) => Rows { values: &x.values[first * input..], apart: x.apart },
+            Below::Layer(from) => {
+                // It only ends before its last step when it panics, which the scope hands on.
+                let Ok(of_below) = from.recv() else { return };
+                received = of_below;
+                Rows { values: &received, apart: n * input }
+            }
+        };
+        if let Some(y) = &mut answer {
+            walk.go(x, now, lengths, (&mut y[first * hidden..], steps));
+        } else if let Some(to) = &to_above {
+            let mut told = vec![0.0; batch * n * hidden];
+            walk.go(x, now, lengths, (&mut told, n));
+            // Who is not there any more has panicked.
+            let _ = to.send(told);
+        }
+    }
+    *last = [walk.h, walk.c];
+}
