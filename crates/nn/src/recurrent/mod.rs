@@ -22,7 +22,7 @@ use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
-use op::{Kind, OfLayer, Plan, RecurrentOps};
+use op::{Kind, OfLayer, Ordered, Plan, RecurrentOps};
 use rand::Rng;
 use std::sync::Arc;
 use tradewind_core::{Error, ParamCheck, Result};
@@ -113,7 +113,8 @@ impl RecurrentParams {
                 });
             }
         }
-        Ok(Recurrent { layers, dropout: self.dropout, recurrence: self.recurrence, directions })
+        let (dropout, recurrence) = (self.dropout, self.recurrence);
+        Ok(Recurrent { layers, dropout, recurrence, directions, ordered: Ordered::default() })
     }
 }
 
@@ -135,6 +136,8 @@ pub struct Recurrent {
     #[module(skip)]
     recurrence: Recurrence,
     directions: usize,
+    #[module(skip)]
+    ordered: Ordered,
 }
 
 /// The states of a layer in one direction.
@@ -220,10 +223,8 @@ impl Recurrent {
     ) -> Option<Told> {
         let [batch, steps, _] = x.dims();
         let device = x.device();
-        let fits = self.directions == 1
-            && stack::fits(batch, self.layers.len())
-            && crate::is_cpu(&device)
-            && !noise.is_training();
+        let fits =
+            self.directions == 1 && stack::fits(batch) && crate::is_cpu(&device) && !noise.is_training();
         if !fits {
             return None;
         }
@@ -231,15 +232,13 @@ impl Recurrent {
         let layers = self.layers.iter().enumerate().map(|(k, layer)| {
             let begin = layer.begin(kind, batch, &device, states.and_then(|s| s.get(k)));
             OfLayer {
-                input: layer.weight_ih.val(),
-                hidden: layer.weight_hh.val(),
-                bias_input: layer.bias_ih.val(),
-                bias_hidden: layer.bias_hh.val(),
+                weights: [layer.weight_ih.val(), layer.weight_hh.val()],
+                biases: [layer.bias_ih.val(), layer.bias_hh.val()],
                 h: begin.h,
                 c: begin.c,
             }
         });
-        let stack::Answer { y, states } = op::stacked(x, layers.collect(), kind, lengths)?;
+        let stack::Answer { y, states } = op::stacked(x, layers.collect(), kind, lengths, &self.ordered)?;
         let hidden = y.len() / (batch * steps);
         let state = |of: Vec<f32>| Tensor::from_data(TensorData::new(of, [batch, hidden]), &device);
         let states =

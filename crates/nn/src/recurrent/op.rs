@@ -13,7 +13,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, TensorData};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +162,49 @@ fn steps_of(x: &FlexTensor) -> Rows<'_> {
 
 /// The tensors of a layer in a stack, and of where it begins.
 pub(super) struct OfLayer {
-    pub(super) input: Tensor<2>,
-    pub(super) hidden: Tensor<2>,
-    pub(super) bias_input: Tensor<1>,
-    pub(super) bias_hidden: Tensor<1>,
+    /// For the input and for the hidden state.
+    pub(super) weights: [Tensor<2>; 2],
+    pub(super) biases: [Tensor<1>; 2],
     pub(super) h: Tensor<2>,
     pub(super) c: Option<Tensor<2>>,
+}
+
+/// The weights of a stack in order, kept from one answer to the next for as long as they are the same.
+#[derive(Clone, Default)]
+pub(super) struct Ordered(Arc<Mutex<Option<InOrder>>>);
+
+/// Tensors are held so that nobody writes where they lie: who changes one that is held gets another place.
+struct InOrder {
+    of: Vec<[FlexTensor; 4]>,
+    ready: Arc<Vec<pass::Ready>>,
+}
+
+impl std::fmt::Debug for Ordered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ordered(..)")
+    }
+}
+
+impl Ordered {
+    fn in_order(
+        &self,
+        of: Vec<[FlexTensor; 4]>,
+        order: impl Fn(&[FlexTensor; 4]) -> pass::Ready,
+    ) -> Arc<Vec<pass::Ready>> {
+        let same = |a: &FlexTensor, b: &FlexTensor| {
+            a.layout() == b.layout() && std::ptr::eq(a.storage::<f32>(), b.storage::<f32>())
+        };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &*kept
+            && kept.of.len() == of.len()
+            && kept.of.iter().flatten().zip(of.iter().flatten()).all(|(a, b)| same(a, b))
+        {
+            return Arc::clone(&kept.ready);
+        }
+        let ready = Arc::new(of.iter().map(order).collect::<Vec<_>>());
+        *kept = Some(InOrder { of, ready: Arc::clone(&ready) });
+        ready
+    }
 }
 
 /// All layers of a stack at once; nothing where the values are not the processor's own or somebody learns from them.
@@ -176,40 +213,56 @@ pub(super) fn stacked(
     layers: Vec<OfLayer>,
     kind: Kind,
     lengths: Option<&[usize]>,
+    kept: &Ordered,
 ) -> Option<stack::Answer> {
-    fn own<const D: usize>(of: Tensor<D>) -> Option<FlexTensor> {
-        Some(of.try_into_primitive::<Flex>().ok()?.to_contiguous())
+    match kind {
+        Kind::Elman => stacked_of::<ElmanCell>(x, layers, lengths, kept),
+        Kind::Gru => stacked_of::<GruCell>(x, layers, lengths, kept),
+        Kind::Lstm => stacked_of::<LstmCell>(x, layers, lengths, kept),
     }
+}
+
+fn own<const D: usize>(of: Tensor<D>) -> Option<FlexTensor> {
+    Some(of.try_into_primitive::<Flex>().ok()?.to_contiguous())
+}
+
+fn stacked_of<C: Cell>(
+    x: &Tensor<3>,
+    layers: Vec<OfLayer>,
+    lengths: Option<&[usize]>,
+    kept: &Ordered,
+) -> Option<stack::Answer> {
     let x = rows_of_steps(x.clone().try_into_primitive::<Flex>().ok()?);
-    let mut owned = Vec::with_capacity(layers.len());
-    for OfLayer { input, hidden, bias_input, bias_hidden, h, c } in layers {
+    let (mut weights, mut states) = (Vec::with_capacity(layers.len()), Vec::with_capacity(layers.len()));
+    for OfLayer { weights: [input, hidden], biases: [bias_input, bias_hidden], h, c } in layers {
+        weights.push([own(input)?, own(hidden)?, own(bias_input)?, own(bias_hidden)?]);
         let c = match c {
             Some(c) => Some(own(c)?),
             None => None,
         };
-        owned.push(([own(input)?, own(hidden)?, own(bias_input)?, own(bias_hidden)?, own(h)?], c));
+        states.push((own(h)?, c));
     }
-    let layers: Vec<stack::Layer<'_>> = owned
+    let (shape, hidden) = (x.shape(), states.first()?.0.shape()[1]);
+    let sizes = Sizes { batch: shape[0], steps: shape[1], input: shape[2], hidden, reverse: false };
+    let ready = kept.in_order(weights, |[input, hidden, bias_input, bias_hidden]| {
+        let sizes = Sizes { input: input.shape()[1], ..sizes };
+        let weights = Weights {
+            input: values(input),
+            hidden: values(hidden),
+            bias_input: values(bias_input),
+            bias_hidden: values(bias_hidden),
+        };
+        pass::Ready::of::<C>(sizes, weights)
+    });
+    let layers: Vec<stack::Layer<'_>> = ready
         .iter()
-        .map(|([input, hidden, bias_input, bias_hidden, h], c)| stack::Layer {
-            weights: Weights {
-                input: values(input),
-                hidden: values(hidden),
-                bias_input: values(bias_input),
-                bias_hidden: values(bias_hidden),
-            },
-            states: States { h: values(h), c: c.as_ref().map_or(&[], values) },
+        .zip(&states)
+        .map(|(ready, (h, c))| {
+            let states = States { h: values(h), c: c.as_ref().map_or(&[], values) };
+            stack::Layer { ready, states }
         })
         .collect();
-    let (shape, [_, _, _, _, h]) = (x.shape(), &owned.first()?.0);
-    let sizes =
-        Sizes { batch: shape[0], steps: shape[1], input: shape[2], hidden: h.shape()[1], reverse: false };
-    let steps = steps_of(&x);
-    Some(match kind {
-        Kind::Elman => stack::answer::<ElmanCell>(sizes, steps, &layers, lengths),
-        Kind::Gru => stack::answer::<GruCell>(sizes, steps, &layers, lengths),
-        Kind::Lstm => stack::answer::<LstmCell>(sizes, steps, &layers, lengths),
-    })
+    Some(stack::answer::<C>(sizes, steps_of(&x), &layers, lengths))
 }
 
 impl RecurrentOps for Flex {

@@ -10,17 +10,20 @@
 //! of its layer near to it. Each layer takes the steps in their order, so the answer is that of one layer after the other.
 
 use super::cell::Cell;
-use super::pass::{ROWS, Ready, Sizes, States, Walk, Weights};
+use super::pass::{ROWS, Ready, Sizes, States, Walk};
 use crate::product::Rows;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// Steps that are handed on together.
 const STEPS: usize = 8;
+/// How often a layer looks whether the other is done before it sleeps.
+const SPINS: usize = 2_000;
 
 /// A layer, and where it begins.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
-    pub(super) weights: Weights<'a>,
+    pub(super) ready: &'a Ready,
     pub(super) states: States<'a>,
 }
 
@@ -33,9 +36,9 @@ pub(super) struct Answer {
     pub(super) states: Vec<[Vec<f32>; 2]>,
 }
 
-/// Whether so many rows through so many layers are best answered here.
-pub(super) fn fits(batch: usize, layers: usize) -> bool {
-    layers > 1 && batch <= ROWS
+/// Whether so many rows are best answered here.
+pub(super) fn fits(batch: usize) -> bool {
+    batch <= ROWS
 }
 
 /// From the first step to the last through all layers, for as many rows as [`fits`]. Rows of `x` may lie apart; `lengths`,
@@ -51,8 +54,18 @@ pub(super) fn answer<C: Cell>(
         states: vec![Default::default(); layers.len()],
     };
     let Answer { y, states } = &mut out;
+    let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     rayon::in_place_scope(|scope| {
-        go::<C>(scope, Part { sizes, below: Below::Input(x), layers, lengths, y, states });
+        let count = [&begun, &done];
+        go::<C>(scope, Part { sizes, below: Below::Input(x), layers, lengths, y, states, count });
+        // Those above end a moment later where they have begun.
+        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        for _ in 0..SPINS {
+            if of(&begun) < layers.len() || of(&done) == layers.len() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
     });
     out
 }
@@ -71,12 +84,29 @@ struct Part<'a> {
     lengths: Option<&'a [usize]>,
     y: &'a mut [f32],
     states: &'a mut [[Vec<f32>; 2]],
+    /// How many layers have begun, and how many are done.
+    count: [&'a AtomicUsize; 2],
+}
+
+/// The next steps of the layer below, which are there within microseconds where both have a core of their own: to be woken
+/// from sleep would take longer than that.
+fn next_of(below: &Receiver<Vec<f32>>) -> Option<Vec<f32>> {
+    for _ in 0..SPINS {
+        match below.try_recv() {
+            Ok(steps) => return Some(steps),
+            Err(TryRecvError::Empty) => std::hint::spin_loop(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    below.recv().ok()
 }
 
 /// A layer waits for the one below alone, which has begun before and waits for none above: with a single thread they go
 /// one after the other.
 fn go<'a, C: Cell>(scope: &rayon::Scope<'a>, part: Part<'a>) {
-    let Part { sizes, below, layers, lengths, y, states } = part;
+    let Part { sizes, below, layers, lengths, y, states, count } = part;
+    let [begun, done] = count;
+    begun.fetch_add(1, Ordering::Relaxed);
     let (Some((layer, above)), Some((last, of_above))) = (layers.split_first(), states.split_first_mut())
     else {
         return;
@@ -88,12 +118,12 @@ fn go<'a, C: Cell>(scope: &rayon::Scope<'a>, part: Part<'a>) {
         let (to, from) = channel();
         to_above = Some(to);
         let sizes = Sizes { input: sizes.hidden, ..sizes };
-        let above = Part { sizes, below: Below::Layer(from), layers: above, lengths, y, states: of_above };
+        let below = Below::Layer(from);
+        let above = Part { sizes, below, layers: above, lengths, y, states: of_above, count };
         scope.spawn(move |scope| go::<C>(scope, above));
     }
     let Sizes { batch, steps, input, hidden, .. } = sizes;
-    let ready = Ready::of::<C>(sizes, layer.weights);
-    let mut walk = Walk::<C>::new(sizes, &ready, layer.states, (0, batch));
+    let mut walk = Walk::<C>::new(sizes, layer.ready, layer.states, (0, batch));
     for first in (0..steps).step_by(STEPS) {
         let now = first..steps.min(first + STEPS);
         let n = now.len();
@@ -102,7 +132,7 @@ fn go<'a, C: Cell>(scope: &rayon::Scope<'a>, part: Part<'a>) {
             Below::Input(x) => Rows { values: &x.values[first * input..], apart: x.apart },
             Below::Layer(from) => {
                 // It only ends before its last step when it panics, which the scope hands on.
-                let Ok(of_below) = from.recv() else { return };
+                let Some(of_below) = next_of(from) else { return };
                 received = of_below;
                 Rows { values: &received, apart: n * input }
             }
@@ -117,4 +147,5 @@ fn go<'a, C: Cell>(scope: &rayon::Scope<'a>, part: Part<'a>) {
         }
     }
     *last = [walk.h, walk.c];
+    done.fetch_add(1, Ordering::Relaxed);
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use super::cell::{Cell, ElmanCell, GruCell, LstmCell};
-use super::pass::{Passed, Seen, Sizes, States, Weights, backward, forward};
+use super::pass::{Passed, Ready, Seen, Sizes, States, Weights, backward, forward};
 use super::*;
 use crate::product::Rows;
 use burn::tensor::TensorData;
@@ -171,8 +171,9 @@ fn a_stack_is_its_layers<C: Cell>() {
             x = part(0..steps);
             states.push([part(steps..steps + 1), part(steps + 1..rows)]);
         }
+        let ready: Vec<Ready> = given.iter().map(|l| Ready::of::<C>(l.sizes, l.weights())).collect();
         let layers: Vec<stack::Layer<'_>> =
-            given.iter().map(|l| stack::Layer { weights: l.weights(), states: l.states() }).collect();
+            ready.iter().zip(&given).map(|(ready, l)| stack::Layer { ready, states: l.states() }).collect();
         let from = Rows { values: &given[0].parts[0], apart: steps * 5 };
         let expected = stack::Answer { y: x, states };
         for threads in [1, 2, 4] {
@@ -219,6 +220,34 @@ fn a_network_at_rest_answers_as_one_that_learns() {
         assert_eq!(rest.len(), learning.len());
         assert!(rest.iter().zip(&learning).all(|(a, b)| (a - b).abs() < 1e-5), "{recurrence:?}");
     }
+}
+
+/// Weights that are put into a network change its answers, whatever it has kept of those before.
+#[test]
+fn other_weights_give_other_answers() {
+    let (device, params) =
+        (Device::flex(), RecurrentParams { layers: 2, ..RecurrentParams::new(Recurrence::Lstm, 4) });
+    let network = |seed: u64| params.init(&device, &mut Run::new(seed).rng(0)).unwrap();
+    let x = tensor(&mut Run::new(1).rng(1), [2, 9, 4], &device);
+    let answer =
+        |of: &Recurrent| crate::values(of.forward(x.clone(), None, None, &mut Noise::none()).unwrap().y);
+    let (one, other) = (network(1), network(2));
+    let (of_one, of_other) = (answer(&one), answer(&other));
+    assert_ne!(of_one, of_other);
+    let copy = one.clone();
+    let changed = crate::Weights::of(&other).put_into(one).unwrap();
+    assert_eq!(answer(&changed), of_other);
+    assert_eq!(answer(&copy), of_one);
+    // In place, with nobody else to hold the values.
+    let mut alone = copy;
+    drop(changed);
+    let doubled = |of: Tensor<2>| of * 2.0;
+    let before = alone.layers[1].weight_hh.val();
+    alone.layers[1].weight_hh = alone.layers[1].weight_hh.clone().map(doubled);
+    let with_doubled = answer(&alone);
+    assert_ne!(with_doubled, of_one);
+    alone.layers[1].weight_hh = Param::from_tensor(before);
+    assert_eq!(answer(&alone), of_one);
 }
 
 /// Rows answer the same alone, among few and among many, and padding changes nothing.
