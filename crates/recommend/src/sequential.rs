@@ -157,12 +157,26 @@ pub(crate) enum Reader {
 pub(crate) struct Attention {
     places: Param<Tensor<2>>,
     encoder: Encoder,
+    from_the_end: bool,
 }
 
 impl Attention {
-    /// Of histories of up to `length` events.
+    /// Of histories of up to `length` events, whose places are counted from the first.
     pub(crate) fn new(encoder: Encoder, width: usize, length: usize, device: &Device, run: &Run) -> Self {
-        Self { places: tradewind_nn::normal([length, width], 0.02, device, &mut run.rng(74)), encoder }
+        let places = tradewind_nn::normal([length, width], 0.02, device, &mut run.rng(74));
+        Self { places, encoder, from_the_end: false }
+    }
+
+    /// Places are counted from the last event back: what is asked about then stands where something has stood in training,
+    /// however long a history is.
+    pub(crate) fn from_the_end(self) -> Self {
+        Self { from_the_end: true, ..self }
+    }
+
+    /// The place of each event of histories that follow each other.
+    fn places_of(&self, lengths: &[usize]) -> Vec<i64> {
+        let place = |n: usize, k: usize| if self.from_the_end { n - 1 - k } else { k };
+        lengths.iter().flat_map(|n| (0..*n).map(move |k| place(*n, k) as i64)).collect()
     }
 }
 
@@ -171,9 +185,9 @@ impl Reader {
     fn read(&self, x: Tensor<2>, lengths: &[usize], dropout: f64, noise: &mut Noise) -> Result<Tensor<2>> {
         let device = x.device();
         match self {
-            Self::Attention(Attention { places, encoder }) => {
-                let at = lengths.iter().flat_map(|n| 0..*n as i64).collect();
-                let x = x + places.val().select(0, whole(at, &device));
+            Self::Attention(attention) => {
+                let Attention { places, encoder, .. } = attention;
+                let x = x + places.val().select(0, whole(attention.places_of(lengths), &device));
                 encoder.forward(noise.dropout(x, dropout), &Packed::of_lengths(lengths), noise)
             }
             Self::Memory(memory) => {
@@ -521,6 +535,9 @@ pub(crate) struct Sequence {
     /// What items are made of, where that is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     features: Option<ItemFeatures>,
+    /// Whether places were counted from the last event back; earlier versions counted all from the first.
+    #[serde(default)]
+    from_the_end: bool,
     /// How the network is asked.
     #[serde(skip)]
     settings: Option<Settings>,
@@ -582,9 +599,15 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
         true => Some(ItemFeatures::learn(ITEMS_MIN, run, data)?).filter(|f| f.columns() > 0),
         false => None,
     };
-    let mut out =
-        Sequence { weights: vec![], curve: None, features, settings: Some(settings.clone()), scorer: None };
     let hidden = settings.hidden.is_some();
+    let mut out = Sequence {
+        weights: vec![],
+        curve: None,
+        features,
+        from_the_end: hidden,
+        settings: Some(settings.clone()),
+        scorer: None,
+    };
     let made_of = out.features.as_ref().map(|f| made_of(f, data, hidden)).transpose()?;
     let task = Next::new(settings.clone(), made_of, run, data);
     if task.sequences.is_empty() {
@@ -629,6 +652,12 @@ pub(crate) fn restore<M: Sequential>(model: &M, learnt: &mut Sequence, known: &I
     let (weights, _) = Weights::from_safetensors(&learnt.weights)?;
     let rows = weights.get("bias").map_or(0, <[f32]>::len);
     let hidden = settings.hidden.is_some();
+    if hidden && !learnt.from_the_end {
+        return Err(Error::Invalid(
+            "this model was trained by a version that counted the places of a history from its beginning; train it again"
+                .into(),
+        ));
+    }
     let items = rows.saturating_sub(usize::from(hidden));
     if items == 0 || items > known.items().len() {
         return Err(Error::Invalid("saved weights do not fit their items".into()));
