@@ -130,7 +130,7 @@ impl Sequential for Bert4Rec {
 
     fn reader(&self, device: &Device, run: &Run) -> Result<Reader> {
         let (encoder, width) = (self.encoder().init(device, &mut run.rng(72))?, self.settings().width);
-        Ok(Reader::Attention(Attention::new(encoder, width, self.length, device, run).from_the_end()))
+        Ok(Reader::Attention(Attention::new(encoder, width, self.length, device, run).counting_back()))
     }
 }
 

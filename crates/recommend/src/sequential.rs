@@ -169,7 +169,7 @@ impl Attention {
 
     /// Places are counted from the last event back: what is asked about then stands where something has stood in training,
     /// however long a history is.
-    pub(crate) fn from_the_end(self) -> Self {
+    pub(crate) fn counting_back(self) -> Self {
         Self { from_the_end: true, ..self }
     }
 
