@@ -5,6 +5,8 @@
 //! asked: a b c d e ▢
 //! ```
 //!
+//! Places are counted from the last event back, so what is asked about stands where something has stood in training.
+//!
 //! Sun et al., *BERT4Rec: sequential recommendation with bidirectional encoder representations from Transformer*,
 //! CIKM 2019, after the pre-training of BERT (Devlin et al. 2019). Each event tells less in a round than with
 //! [`sasrec`](crate::sasrec), so more rounds are gone over. The rest is that of all sequential networks.
