@@ -9,10 +9,12 @@
 //! | `methods` | `default` | names of other methods with commas between, each with its own defaults; `default` is `ets,theta,stl` |
 //! | `how` | `mean` | `mean` or `median` of the forecasts at each step |
 //! | `season_length` | by frequency | steps of a season, for all members that have one |
+//! | `calendar` | `plain` | whose holidays are looked at, for all members that look at a calendar |
 //!
 //! The default members were chosen on held-out ends of the M3 monthly and quarterly histories and on M1 (OWA averaged over
 //! the four: 0.849; `ets` and `theta` 0.857, `ets` alone 0.857, `theta` alone 0.889). Quantiles are combined as the
 //! forecasts are, level by level: mean quantiles of members that agree are theirs.
+//! `methods=global,mlp` is the mean of trees and networks that are learnt across all series.
 //!
 //! ```
 //! use tradewind_core::{Ahead, Freq, Panel, Params, Run};
@@ -28,6 +30,7 @@
 
 use crate::entry;
 use crate::local::{SEASON_LENGTH, check_ahead};
+use crate::regression::CALENDAR;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tradewind_core::{
@@ -55,6 +58,7 @@ pub const ENTRY: ForecasterEntry = ForecasterEntry {
             summary: "what is taken of the forecasts at each step",
         },
         SEASON_LENGTH,
+        CALENDAR,
     ],
     needs: Needs { min_observations: 1, min_seasons: 0, positive: false, uses_covariates: false },
     build,
@@ -85,11 +89,18 @@ pub struct Combination {
     pub how: Middle,
     /// Steps of a season; by the frequency when `None`.
     pub season_length: Option<usize>,
+    /// Whose holidays are looked at.
+    pub calendar: String,
 }
 
 impl Default for Combination {
     fn default() -> Self {
-        Self { methods: "default".into(), how: Middle::Mean, season_length: None }
+        Self {
+            methods: "default".into(),
+            how: Middle::Mean,
+            season_length: None,
+            calendar: CALENDAR.default.into(),
+        }
     }
 }
 
@@ -133,12 +144,15 @@ impl CombinationForecaster {
             .into_iter()
             .map(|name| {
                 let entry = entry(name)?;
-                let mut own = Params::new();
-                if let Some(m) = params.season_length
-                    && entry.params.iter().any(|p| p.name == "season_length")
-                {
-                    own.insert("season_length".into(), json!(m));
-                }
+                let shared = [
+                    (SEASON_LENGTH.name, params.season_length.map(|m| json!(m))),
+                    (CALENDAR.name, Some(json!(params.calendar))),
+                ];
+                let known = |name: &str| entry.params.iter().any(|p| p.name == name);
+                let own: Params = shared
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|_| known(name))?)))
+                    .collect();
                 (entry.build)(&own)
             })
             .collect::<Result<_>>()?;

@@ -168,3 +168,25 @@ fn countries_bring_their_festivals() {
         assert!((0..f.len()).all(|i| f.mean(i).iter().all(|v| (5.0..400.0).contains(v))), "{model}");
     }
 }
+
+#[test]
+fn a_combination_hands_calendar_and_season_to_its_members() {
+    let panel = shop(KNOWN);
+    let said = |model: &str, params: serde_json::Value| {
+        let params: Params = serde_json::from_value(params).expect("parameters");
+        let model = (entry(model).expect("there").build)(&params).expect("builds");
+        let f = model.fit(&Run::new(0), &panel).map(|m| forecast(&*m, None)).expect("fits");
+        (0..f.len()).flat_map(|i| f.mean(i).to_vec()).collect::<Vec<_>>()
+    };
+    let own = json!({"calendar": "CN", "season_length": 14});
+    let (regression, naive) =
+        (said("linear_regression", own.clone()), said("seasonal_naive", json!({"season_length": 14})));
+    let middle: Vec<f64> = regression.iter().zip(&naive).map(|(a, b)| a / 2.0 + b / 2.0).collect();
+    let with = |calendar: &str| {
+        let both =
+            json!({"methods": "linear_regression,seasonal_naive", "calendar": calendar, "season_length": 14});
+        said("combination", both)
+    };
+    assert_eq!(with("CN"), middle);
+    assert_ne!(with("plain"), middle, "the festival says nothing");
+}
