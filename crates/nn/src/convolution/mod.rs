@@ -6,8 +6,8 @@
 //! y_{o,i,j} = b_o + Σ_{c,k,l} W_{o,c,k,l} x_{c, i · stride + k · dilation - padding, j · … }    zero beyond the edges
 //! ```
 //!
-//! On the CPU a convolution of images is one operation with a way back of its own: what the places of some images see is laid
-//! side by side, and one product does them all. Elsewhere it is burn's.
+//! On the CPU each is one operation with a way back of its own: what the steps of some sequences, or the places of some
+//! images, see is laid side by side, and one product does them all. Elsewhere they are burn's.
 
 mod causal;
 mod op;

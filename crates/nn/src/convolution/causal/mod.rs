@@ -1,8 +1,14 @@
 //! Convolution over steps, where a step sees itself and those before it.
 
+mod op;
+mod pass;
+
 use crate::init;
+use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use op::CausalOps;
+use pass::Plan;
 use rand::Rng;
 
 /// A causal, dilated convolution (van den Oord et al. 2016). The weight lies as PyTorch's `Conv1d`, `[output, input, kernel]`.
@@ -43,6 +49,23 @@ impl Causal {
 
     /// `[batch, steps, input]` to `[batch, steps, output]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, steps, input] = x.dims();
+        let [output, _, kernel] = self.weight.dims();
+        if batch * steps * input * output * kernel == 0 || !crate::is_cpu(&x.device()) {
+            return self.by_operations(x);
+        }
+        let plan = Plan { batch, steps, input, output, kernel, dilation: self.dilation };
+        let told = <Dispatch as CausalOps>::causal(
+            x.into_dispatch(),
+            self.weight.val().into_dispatch(),
+            self.bias.val().into_dispatch(),
+            plan,
+        );
+        Tensor::from_dispatch(told)
+    }
+
+    /// The same from burn's operations.
+    fn by_operations(&self, x: Tensor<3>) -> Tensor<3> {
         let ([batch, steps, input], device) = (x.dims(), x.device());
         let [output, _, kernel] = self.weight.dims();
         // Each step beside those it sees, so that one product does all.
@@ -102,6 +125,69 @@ mod tests {
                 assert!((told[(r * steps + t) * output + o] - sum).abs() < 1e-5, "{dilation} {r} {t} {o}");
             }
         }
+    }
+
+    /// The answer and the gradients, of the steps, the weight and the bias, of a weighted sum of the answers.
+    fn told(layer: &Causal, dims: [usize; 3], burn: bool) -> [Vec<f32>; 4] {
+        let device = Device::flex().autodiff();
+        let numbers = |dims: [usize; 3], stream| {
+            let mut rng = Run::new(7).rng(stream);
+            let values: Vec<f32> = (0..dims.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+            Tensor::<3>::from_data(TensorData::new(values, dims), &device)
+        };
+        let x = numbers(dims, 1).require_grad();
+        let y = if burn { layer.by_operations(x.clone()) } else { layer.forward(x.clone()) };
+        let by = numbers(y.dims(), 2);
+        let slopes = (y.clone() * by).sum().backward();
+        let of_x = values(x.grad(&slopes).unwrap());
+        let slopes = crate::optimise::Collected::of(layer, slopes);
+        let of = |path| slopes.get(path).unwrap().to_vec();
+        [values(y.inner()), of_x, of("weight"), of("bias")]
+    }
+
+    /// Layers and what they are given: many short sequences, of which the last go together in a smaller block; few long
+    /// ones; taps beyond the first step.
+    fn cases() -> Vec<(Causal, [usize; 3])> {
+        let device = Device::flex().autodiff();
+        let case = |input, output, kernel, dilation, batch, steps| {
+            let layer = Causal::new(input, output, kernel, dilation, &device, &mut Run::new(3).rng(0));
+            (layer, [batch, steps, input])
+        };
+        vec![
+            case(16, 12, 3, 1, 301, 26),
+            case(5, 3, 2, 7, 3, 400),
+            case(40, 7, 4, 3, 2, 300),
+            case(2, 3, 3, 9, 4, 7),
+            case(1, 1, 1, 1, 1, 1),
+        ]
+    }
+
+    #[test]
+    fn answers_and_slopes_are_those_of_burn() {
+        for (layer, dims) in cases() {
+            for (k, (a, b)) in told(&layer, dims, false).iter().zip(told(&layer, dims, true)).enumerate() {
+                assert_eq!(a.len(), b.len());
+                let size = (b.iter().map(|v| v * v).sum::<f32>() / b.len() as f32).sqrt();
+                for (a, b) in a.iter().zip(&b) {
+                    assert!((a - b).abs() <= 1e-5 * (1.0 + size + b.abs()), "{dims:?} {k}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        for (layer, dims) in cases() {
+            let on = |threads| Run::new(1).with_threads(threads).install(|| told(&layer, dims, false));
+            assert_eq!(on(1), on(3), "{dims:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_answered_with_nothing() {
+        let device = Device::flex();
+        let layer = Causal::new(2, 3, 3, 1, &device, &mut Run::new(3).rng(0));
+        assert_eq!(layer.forward(Tensor::zeros([0, 5, 2], &device)).dims(), [0, 5, 3]);
     }
 
     #[test]
