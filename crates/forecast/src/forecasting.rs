@@ -198,9 +198,27 @@ pub fn is_local(model: &str, params: &Params) -> bool {
     if ACROSS.contains(&model) || entry(model).is_err() {
         return false;
     }
-    if model != combination::ENTRY.name {
-        return true;
-    }
-    let methods = params.get("methods").and_then(Value::as_str).unwrap_or_default();
-    methods.split(',').map(str::trim).all(|m| !ACROSS.contains(&m))
+    members(model, params).all(|m| !ACROSS.contains(&m))
+}
+
+/// Whether the model looks at columns known ahead (prices, promotions, events). A combination does when one of its members
+/// does.
+///
+/// ```
+/// use tradewind_core::Params;
+/// use tradewind_forecast::looks_at_columns;
+/// let mut params = Params::new();
+/// assert!(looks_at_columns("global", &params) && !looks_at_columns("combination", &params));
+/// params.insert("methods".into(), "global,mlp".into());
+/// assert!(looks_at_columns("combination", &params));
+/// ```
+pub fn looks_at_columns(model: &str, params: &Params) -> bool {
+    let looks = |name: &str| entry(name).is_ok_and(|e| e.needs.uses_covariates);
+    looks(model) || members(model, params).any(looks)
+}
+
+/// The methods that a combination is asked to combine by name; of another model, none.
+fn members<'a>(model: &str, params: &'a Params) -> impl Iterator<Item = &'a str> {
+    let methods = params.get("methods").and_then(Value::as_str);
+    methods.filter(|_| model == combination::ENTRY.name).unwrap_or_default().split(',').map(str::trim)
 }

@@ -43,7 +43,7 @@ pub mod scenarios;
 pub mod seasonality;
 pub mod trend;
 
-pub use forecasting::{Intervals, Options, forecast, forecast_each, is_local};
+pub use forecasting::{Intervals, Options, forecast, forecast_each, is_local, looks_at_columns};
 
 use tradewind_core::{Error, ForecasterEntry, Result};
 

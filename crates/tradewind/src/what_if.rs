@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use tradewind_core::freq::parse_stamp;
 use tradewind_core::{Covariate, Forecast, Freq, Panel, Params, Run, Stamp};
-use tradewind_forecast::{CATALOG, Options, entry, forecasting};
+use tradewind_forecast::{CATALOG, Options, entry, forecasting, looks_at_columns};
 
 /// Columns of a shop that are plans by nature: they can be set though no plan lies ahead. What they are without one.
 const PLANS: [(&str, Unplanned); 3] =
@@ -114,7 +114,8 @@ pub fn what_if(
     options: &Options<'_>,
     changes: &[Change],
 ) -> Result<WhatIf> {
-    if !entry(model)?.needs.uses_covariates {
+    entry(model)?;
+    if !looks_at_columns(model, params) {
         return Err(Error::asked(
             format!("{model} does not look at columns, so setting them changes nothing"),
             format!("use --model {}", models().join(" or ")),
@@ -279,6 +280,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_combination_answers_for_its_members_that_look_at_columns() {
+        let panel = panel(true, "price");
+        let change = [Change::parse("price=6", Freq::DAILY).expect("a change")];
+        let more = |methods: &str| {
+            let mut params = Params::new();
+            params.insert("methods".into(), methods.into());
+            let said =
+                what_if(&Run::new(1), &panel, "combination", &params, &Options::new(14, &[0.8]), &change)?;
+            Ok::<_, Error>(said.with.mean(0)[3] - said.without.mean(0)[3])
+        };
+        let alone = more("linear_regression").expect("runs");
+        assert!((7.0..9.0).contains(&alone), "{alone}");
+        assert!((more("linear_regression, naive").expect("runs") - alone / 2.0).abs() < 1e-9);
+        assert!(more("naive,ets").is_err(), "nothing looks at columns");
     }
 
     #[test]
