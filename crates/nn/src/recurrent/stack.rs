@@ -7,11 +7,14 @@
 //!
 //! The steps of few rows cannot be shared among threads, as each needs the one before; those of layers can (Appleyard,
 //! Kočiský & Blunsom, *Optimizing performance of recurrent neural networks on GPUs*, 2016). A thread also finds the weights
-//! of its layer near to it. Each layer takes the steps in their order, so the answer is that of one layer after the other.
+//! of its layer near to it. Many rows are shared among threads instead, and each part of them goes through all layers a few
+//! steps at a time, so that what a layer tells is near when the next takes it. Either way each layer takes the steps in their
+//! order, so the answer is that of one layer after the other.
 
 use super::cell::Cell;
 use super::pass::{ROWS, Ready, Sizes, States, Walk};
 use crate::product::Rows;
+use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
@@ -36,13 +39,8 @@ pub(super) struct Answer {
     pub(super) states: Vec<[Vec<f32>; 2]>,
 }
 
-/// Whether so many rows are best answered here.
-pub(super) fn fits(batch: usize) -> bool {
-    batch <= ROWS
-}
-
-/// From the first step to the last through all layers, for as many rows as [`fits`]. Rows of `x` may lie apart; `lengths`,
-/// where given, are the steps of each row that count.
+/// From the first step to the last through all layers. Rows of `x` may lie apart; `lengths`, where given, are the steps of
+/// each row that count.
 pub(super) fn answer<C: Cell>(
     sizes: Sizes,
     x: Rows<'_>,
@@ -53,7 +51,75 @@ pub(super) fn answer<C: Cell>(
         y: vec![0.0; sizes.batch * sizes.steps * sizes.hidden],
         states: vec![Default::default(); layers.len()],
     };
-    let Answer { y, states } = &mut out;
+    if sizes.batch > ROWS {
+        in_parts::<C>(sizes, x, layers, lengths, &mut out);
+    } else {
+        side_by_side::<C>(sizes, x, layers, lengths, &mut out);
+    }
+    out
+}
+
+/// Parts of [`ROWS`] rows, each by itself.
+fn in_parts<C: Cell>(
+    sizes: Sizes,
+    x: Rows<'_>,
+    layers: &[Layer<'_>],
+    lengths: Option<&[usize]>,
+    Answer { y, states }: &mut Answer,
+) {
+    let Sizes { steps, hidden, .. } = sizes;
+    let part = |(k, y): (usize, &mut [f32])| {
+        let (first, n) = (k * ROWS, y.len() / (steps * hidden));
+        let lengths = lengths.map(|l| &l[first..]);
+        let mut input = sizes.input;
+        let mut walks: Vec<Walk<'_, C>> = layers
+            .iter()
+            .map(|layer| {
+                let sizes = Sizes { input, ..sizes };
+                input = hidden;
+                Walk::new(sizes, layer.ready, layer.states, (first, n))
+            })
+            .collect();
+        let mut told = [(); 2].map(|()| vec![0.0; n * STEPS.min(steps) * hidden]);
+        for from in (0..steps).step_by(STEPS) {
+            let now = from..steps.min(from + STEPS);
+            let count = now.len();
+            let (last, above) = (walks.len() - 1, count * hidden);
+            for (layer, walk) in walks.iter_mut().enumerate() {
+                let [below, own] = &mut told;
+                let given = match layer {
+                    0 => Rows { values: &x.values[first * x.apart + from * sizes.input..], apart: x.apart },
+                    _ => Rows { values: below, apart: above },
+                };
+                if layer == last {
+                    walk.go(given, now.clone(), lengths, (&mut y[from * hidden..], steps));
+                    continue;
+                }
+                // Rows that have ended are not written.
+                own.fill(0.0);
+                walk.go(given, now.clone(), lengths, (own, count));
+                told.swap(0, 1);
+            }
+        }
+        walks.into_iter().map(|walk| [walk.h, walk.c]).collect::<Vec<_>>()
+    };
+    let ends: Vec<Vec<[Vec<f32>; 2]>> =
+        y.par_chunks_mut(ROWS * steps * hidden).enumerate().map(part).collect();
+    for (to, of) in ends.into_iter().flat_map(|of| of.into_iter().enumerate()) {
+        for (to, of) in states[to].iter_mut().zip(of) {
+            to.extend(of);
+        }
+    }
+}
+
+/// Few rows: layers on threads of their own.
+fn side_by_side<C: Cell>(
+    sizes: Sizes,
+    x: Rows<'_>,
+    layers: &[Layer<'_>],
+    lengths: Option<&[usize]>,
+    Answer { y, states }: &mut Answer,
+) {
     let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     rayon::in_place_scope(|scope| {
         let count = [&begun, &done];
@@ -67,7 +133,6 @@ pub(super) fn answer<C: Cell>(
             std::hint::spin_loop();
         }
     });
-    out
 }
 
 /// Where the steps of a layer come from.

@@ -148,7 +148,7 @@ fn answers_need_no_way_back() {
 
 /// Layers beside each other give the bits of layers one after the other, on any number of threads.
 fn a_stack_is_its_layers<C: Cell>() {
-    for (batch, steps) in [(1, 19), (1, 1), (3, 16), (32, 9)] {
+    for (batch, steps) in [(1, 19), (1, 1), (3, 16), (32, 9), (33, 5), (71, 19)] {
         let hidden = 20;
         let first = Sizes { batch, steps, input: 5, hidden, reverse: false };
         let lengths = (batch > 1).then(|| (0..batch).map(|r| r % (steps + 1)).collect::<Vec<_>>());
