@@ -70,7 +70,8 @@ for task, horizon in (('m5sub', 28), ('walmart', 13)):
         if cut:
             held = train.filter(pl.col('k').is_in(window)), train.filter(pl.col('k') < window[0])
             full = held[0].group_by('unique_id').len().filter(pl.col('len') == horizon)['unique_id'].to_list()
-            full = [u for u in full if u in set(held[1]['unique_id'].to_list())]
+            before = set(held[1]['unique_id'].unique().to_list())
+            full = [u for u in full if u in before]
             held = [h.filter(pl.col('unique_id').is_in(full)) for h in held]
             fs.load = lambda *_: (held[1], held[0])
         forecast = pl.DataFrame(dict(unique_id=np.repeat(ids, horizon), k=window * len(ids), y_hat=mean.ravel()))
