@@ -7,7 +7,18 @@
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     // Beyond this the sigmoid is 0 or 1 to the last bit, and the exponent below stays in its range.
-    let x = x.clamp(-87.0, 87.0);
+    exp_of(x.clamp(-87.0, 87.0))
+}
+
+/// [`exp`] of at most 20, where the sigmoid of its opposite is two in a thousand million: products of three of them stay far
+/// from the largest number.
+#[inline(always)]
+pub(crate) fn small_exp(x: f32) -> f32 {
+    exp_of(x.clamp(-87.0, 20.0))
+}
+
+#[inline(always)]
+fn exp_of(x: f32) -> f32 {
     // Adding 1.5 · 2^23 leaves the nearest whole number in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
     let shifted = x.mul_add(std::f32::consts::LOG2_E, WHOLE);

@@ -1,6 +1,6 @@
 //! What one step of a recurrent layer does to one row, and how its gradient goes back.
 
-use crate::activation::{sigmoid, tanh};
+use crate::activation::{sigmoid, small_exp, tanh};
 
 /// A recurrent cell. All slices are of one row: gates of `GATES · hidden` values, states of `hidden`.
 pub(super) trait Cell: Copy + Send + Sync + 'static {
@@ -15,6 +15,12 @@ pub(super) trait Cell: Copy + Send + Sync + 'static {
     /// part of the input alone where it is [`Cell::APART`], and `apart` with its product with the hidden state. `h` and `c`
     /// come as they were and go as they are.
     fn forward(gates: &mut [f32], apart: &[f32], h: &mut [f32], c: &mut [f32]);
+
+    /// The same where no way back follows: what is left in `gates` does not matter.
+    #[inline(always)]
+    fn answer(gates: &mut [f32], apart: &[f32], h: &mut [f32], c: &mut [f32]) {
+        Self::forward(gates, apart, h, c);
+    }
 
     /// `gates` comes activated and goes as the gradient of the part of the input; `product` goes as that of the product
     /// (only where it is [`Cell::APART`]). `dh` comes as the gradient of the new hidden state and goes as the part of the
@@ -57,6 +63,25 @@ impl Cell for LstmCell {
             o[k] = sigmoid(o[k]);
             c[k] = f[k] * c[k] + i[k] * g[k];
             h[k] = o[k] * tanh(c[k]);
+        }
+    }
+
+    /// With `e_x` for `e^-x`, `c' = (c (1 + e_i)(1 + e_2g) + (1 - e_2g)(1 + e_f)) / (1 + e_f)(1 + e_i)(1 + e_2g)`: one
+    /// division for three gates, and likewise one for the hidden state.
+    #[inline(always)]
+    fn answer(gates: &mut [f32], _: &[f32], h: &mut [f32], c: &mut [f32]) {
+        let n = h.len();
+        let (i, rest) = gates.split_at(n);
+        let (f, rest) = rest.split_at(n);
+        let (g, o) = rest.split_at(n);
+        let (o, c) = (&o[..n], &mut c[..n]);
+        for k in 0..n {
+            let (e_i, e_f, e_g) = (small_exp(-i[k]), small_exp(-f[k]), small_exp(-2.0 * g[k]));
+            let both = (1.0 + e_i) * (1.0 + e_g);
+            let new = (1.0 - e_g).mul_add(1.0 + e_f, c[k] * both) / ((1.0 + e_f) * both);
+            let (e_o, e_c) = (small_exp(-o[k]), small_exp(-2.0 * new));
+            c[k] = new;
+            h[k] = (1.0 - e_c) / ((1.0 + e_o) * (1.0 + e_c));
         }
     }
 

@@ -356,7 +356,7 @@ impl<'a, C: Cell> Walk<'a, C> {
                     let h = &mut h[row * hidden..][..hidden];
                     let c = if C::CELL { &mut c[row * hidden..][..hidden] } else { &mut [][..] };
                     let apart = if C::APART { &of_last[row * hidden..][..hidden] } else { &[][..] };
-                    C::forward(gates, apart, h, c);
+                    C::answer(gates, apart, h, c);
                     out[(row * rows + t) * hidden..][..hidden].copy_from_slice(h);
                 }
             });

@@ -186,6 +186,32 @@ fn a_stack_is_its_layers<C: Cell>() {
     }
 }
 
+/// One division for several gates is within what rounding does, for gates and cells of any size.
+#[test]
+fn an_lstm_that_only_answers_says_what_one_does_that_learns() {
+    let sizes =
+        [-1e30, -200.0, -30.0, -19.0, -3.0, -0.5, 0.0, 1e-3, 0.7, 5.0, 21.0, 90.0, 1e30, f32::INFINITY];
+    let mut worst = 0.0_f32;
+    for (k, i) in sizes.into_iter().enumerate() {
+        for (f, g) in sizes.into_iter().flat_map(|f| sizes.map(|g| (f, g))) {
+            let o = sizes[(k * 5 + 3) % sizes.len()];
+            for before in [-400.0_f32, -1.5, 0.0, 0.3, 60.0] {
+                let (mut h, mut c) = ([0.0], [before]);
+                LstmCell::forward(&mut [i, f, g, o], &[], &mut h, &mut c);
+                let (mut told_h, mut told_c) = ([0.0], [before]);
+                LstmCell::answer(&mut [i, f, g, o], &[], &mut told_h, &mut told_c);
+                let off = ((told_c[0] - c[0]) / (1.0 + before.abs())).abs().max((told_h[0] - h[0]).abs());
+                assert!(off < 1e-6, "{i} {f} {g} {o} {before}: {told_c:?} {told_h:?} for {c:?} {h:?}");
+                worst = worst.max(off);
+            }
+        }
+    }
+    assert!(worst > 0.0, "the two are the same");
+    let (mut h, mut c) = ([0.0], [0.0]);
+    LstmCell::answer(&mut [0.0, f32::NAN, 0.0, 0.0], &[], &mut h, &mut c);
+    assert!(h[0].is_nan() && c[0].is_nan());
+}
+
 #[test]
 fn layers_beside_each_other_change_no_bit() {
     a_stack_is_its_layers::<ElmanCell>();
