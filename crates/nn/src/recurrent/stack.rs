@@ -14,7 +14,6 @@
 use super::cell::Cell;
 use super::pass::{ROWS, Ready, Sizes, States, Walk};
 use crate::product::Rows;
-use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
@@ -68,7 +67,7 @@ fn in_parts<C: Cell>(
     Answer { y, states }: &mut Answer,
 ) {
     let Sizes { steps, hidden, .. } = sizes;
-    let part = |(k, y): (usize, &mut [f32])| {
+    let part = |k: usize, y: &mut [f32]| -> Vec<[Vec<f32>; 2]> {
         let (first, n) = (k * ROWS, y.len() / (steps * hidden));
         let lengths = lengths.map(|l| &l[first..]);
         let mut input = sizes.input;
@@ -95,16 +94,41 @@ fn in_parts<C: Cell>(
                     walk.go(given, now.clone(), lengths, (&mut y[from * hidden..], steps));
                     continue;
                 }
-                // Rows that have ended are not written.
-                own.fill(0.0);
+                if lengths.is_some() {
+                    // Rows that have ended are not written.
+                    own.fill(0.0);
+                }
                 walk.go(given, now.clone(), lengths, (own, count));
                 told.swap(0, 1);
             }
         }
-        walks.into_iter().map(|walk| [walk.h, walk.c]).collect::<Vec<_>>()
+        walks.into_iter().map(|walk| [walk.h, walk.c]).collect()
     };
-    let ends: Vec<Vec<[Vec<f32>; 2]>> =
-        y.par_chunks_mut(ROWS * steps * hidden).enumerate().map(part).collect();
+    let each = ROWS * steps * hidden;
+    let mut ends = vec![vec![]; y.len().div_ceil(each)];
+    let (n, done) = (ends.len(), AtomicUsize::new(0));
+    let run = |k: usize, y: &mut [f32], end: &mut Vec<[Vec<f32>; 2]>| {
+        *end = part(k, y);
+        done.fetch_add(1, Ordering::Relaxed);
+    };
+    // The first part goes at once, on this thread: the others have to be woken for theirs.
+    rayon::in_place_scope(|scope| {
+        let mut parts = y.chunks_mut(each).zip(&mut ends).enumerate();
+        let first = parts.next();
+        for (k, (y, end)) in parts {
+            let run = &run;
+            scope.spawn(move |_| run(k, y, end));
+        }
+        if let Some((k, (y, end))) = first {
+            run(k, y, end);
+        }
+        for _ in 0..SPINS {
+            if done.load(Ordering::Relaxed) == n {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+    });
     for (to, of) in ends.into_iter().flat_map(|of| of.into_iter().enumerate()) {
         for (to, of) in states[to].iter_mut().zip(of) {
             to.extend(of);
