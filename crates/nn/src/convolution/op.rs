@@ -1,6 +1,6 @@
-//! The convolution of images as one operation of the graph, with its own way back.
+//! A convolution as one operation of the graph, with its own way back.
 
-use super::pass::{self, Plan};
+use super::pass::Plan;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -9,11 +9,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
 use burn::tensor::TensorData;
 
-/// The operation: `x` is `[batch, input, rows, columns]`, `weight` `[output, input / groups, rows, columns]`, `bias`
-/// `[output]`.
+/// The operation; shapes of `x`, the weight and the answer are those of the [`Plan`], the bias is `[output]`.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait ConvolutionOps: Backend {
-    /// The answer, `[batch, output, rows, columns]`.
+    /// The answer.
     fn convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -43,9 +42,8 @@ fn values(of: &FlexTensor) -> &[f32] {
 impl ConvolutionOps for Flex {
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, plan: Plan) -> FlexTensor {
         let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-        let told = pass::forward(&plan, values(&x), values(&weight), values(&bias));
-        let [rows, columns] = plan.told;
-        FlexTensor::from_data(TensorData::new(told, [plan.batch, plan.output, rows, columns]))
+        let told = plan.forward(values(&x), values(&weight), values(&bias));
+        FlexTensor::from_data(TensorData::new(told, plan.told()))
     }
 }
 
@@ -58,14 +56,14 @@ impl ConvolutionPass for Flex {
         asked: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let (x, weight, outer) = (x.to_contiguous(), weight.to_contiguous(), outer.to_contiguous());
-        let told = pass::backward(plan, values(&x), values(&weight), values(&outer), asked);
+        let told = plan.backward(values(&x), values(&weight), values(&outer), asked);
         let tensor = |asked: bool, values: Vec<f32>, shape: Vec<usize>| {
             asked.then(|| FlexTensor::from_data(TensorData::new(values, shape)))
         };
         [
             tensor(asked[0], told.x, x.shape().to_vec()),
             tensor(asked[1], told.weight, weight.shape().to_vec()),
-            tensor(asked[2], told.bias, vec![plan.output]),
+            tensor(asked[2], told.bias, vec![weight.shape()[0]]),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! Convolution of images.
 
 use super::op::ConvolutionOps;
-use super::pass::Plan;
+use super::pass::{Plan, Plane};
 use crate::init;
 use burn::backend::Dispatch;
 use burn::module::{Module, Param};
@@ -131,7 +131,7 @@ impl Conv2d {
             x.into_dispatch(),
             self.weight.val().into_dispatch(),
             bias.into_dispatch(),
-            plan,
+            Plan::Plane(plan),
         );
         Ok(Tensor::from_dispatch(told))
     }
@@ -143,7 +143,7 @@ impl Conv2d {
         conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
     }
 
-    fn plan(&self, dims: [usize; 4]) -> Result<Plan> {
+    fn plan(&self, dims: [usize; 4]) -> Result<Plane> {
         let [batch, channels, height, width] = dims;
         let p = &self.params;
         let side = |k: usize, n: usize| {
@@ -166,7 +166,7 @@ impl Conv2d {
                 )));
             }
         };
-        Ok(Plan {
+        Ok(Plane {
             batch,
             input: p.input,
             output: p.output,

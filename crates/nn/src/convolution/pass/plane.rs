@@ -5,6 +5,7 @@
 //! threads as there are; gradients of the weights are summed in lanes, whose number the batch decides and not the threads,
 //! so threads change no bit.
 
+use super::{Room, Slopes};
 use crate::transformer::rows;
 use crate::vector::vectorised;
 use faer::linalg::matmul::matmul;
@@ -16,23 +17,21 @@ use std::ops::Range;
 const COLUMNS: usize = 1 << 17;
 /// Columns that a product takes at least, if there are as many.
 const WIDE: usize = 256;
-/// Gradients of the weights that are summed side by side, at most.
-const LANES: usize = 8;
 
 /// How a convolution goes over a batch. Pairs are of rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) batch: usize,
-    pub(super) input: usize,
-    pub(super) output: usize,
-    pub(super) groups: usize,
+pub(in crate::convolution) struct Plan {
+    pub(in crate::convolution) batch: usize,
+    pub(in crate::convolution) input: usize,
+    pub(in crate::convolution) output: usize,
+    pub(in crate::convolution) groups: usize,
     /// Of an image that comes in, and of what goes out.
-    pub(super) size: [usize; 2],
-    pub(super) told: [usize; 2],
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) padding: [usize; 2],
-    pub(super) dilation: [usize; 2],
+    pub(in crate::convolution) size: [usize; 2],
+    pub(in crate::convolution) told: [usize; 2],
+    pub(in crate::convolution) kernel: [usize; 2],
+    pub(in crate::convolution) stride: [usize; 2],
+    pub(in crate::convolution) padding: [usize; 2],
+    pub(in crate::convolution) dilation: [usize; 2],
 }
 
 /// Places that go together: all of some images, or some rows of one.
@@ -298,55 +297,21 @@ pub(super) fn forward(plan: &Plan, x: &[f32], weight: &[f32], bias: &[f32]) -> V
     out
 }
 
-/// What the way back gives: each is empty where it was not asked for.
-#[derive(Debug, Default)]
-pub(super) struct Slopes {
-    pub(super) x: Vec<f32>,
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-}
-
-/// Back, from the gradient `d` of the answer; `asked` says which gradients are wanted: of the images, the weights, the bias.
+/// Back; see [`super::Plan::backward`].
 pub(super) fn backward(plan: &Plan, x: &[f32], weight: &[f32], d: &[f32], asked: [bool; 3]) -> Slopes {
-    let together = plan.together();
-    let [of_x, of_weight, of_bias] = asked;
-    let mut slopes = Slopes { x: vec![0.0; if of_x { x.len() } else { 0 }], ..Slopes::default() };
-    let units = plan.batch.div_ceil(together);
-    // Lanes of neighbouring units, which one after the other add to the lane's gradients.
-    let each = units.div_ceil(LANES).max(1) * together;
-    let mut dx: Vec<&mut [f32]> = slopes.x.chunks_mut((each * plan.image()).max(1)).collect();
-    dx.resize_with(plan.batch.div_ceil(each), Default::default);
-    let of_lanes: Vec<(Vec<f32>, Vec<f32>)> = dx
-        .into_par_iter()
-        .enumerate()
-        .map(|(lane, dx)| {
-            let images = lane * each..plan.batch.min((lane + 1) * each);
-            let mut dweight = vec![0.0; if of_weight { weight.len() } else { 0 }];
-            let mut dbias = vec![0.0; if of_bias { plan.output } else { 0 }];
-            back_lane(plan, x, weight, d, images, dx, &mut dweight, &mut dbias);
-            (dweight, dbias)
-        })
-        .collect();
-    let (weights, biases): (Vec<_>, Vec<_>) = of_lanes.into_iter().unzip();
-    if of_weight {
-        slopes.weight = rows::summed(weights, weight.len());
-    }
-    if of_bias {
-        slopes.bias = rows::summed(biases, plan.output);
-    }
-    slopes
+    let sizes = [x.len(), weight.len(), plan.output];
+    Slopes::in_lanes(plan.batch, plan.together(), sizes, asked, |images, room| {
+        back_lane(plan, x, weight, d, images, room);
+    })
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a slice of its own")]
 fn back_lane(
     plan: &Plan,
     x: &[f32],
     weight: &[f32],
     d: &[f32],
     images: Range<usize>,
-    dx: &mut [f32],
-    dweight: &mut [f32],
-    dbias: &mut [f32],
+    Room { x: dx, weight: dweight, bias: dbias }: Room<'_>,
 ) {
     let (seen, channels, places) = (plan.seen(), plan.output / plan.groups, plan.places());
     let (together, first) = (plan.together(), images.start);

@@ -5,25 +5,25 @@
 //! gradients of the weights are summed in lanes, whose number the batch decides and not the threads, so threads change no
 //! bit.
 
+use super::Slopes;
 use crate::transformer::rows;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Numbers that are laid out at once, about: what stays in a core's cache.
 const LAID_OUT: usize = 1 << 15;
-/// Gradients of the weights that are summed side by side, at most.
-const LANES: usize = 8;
 
 /// How a convolution goes over a batch of sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) batch: usize,
-    pub(super) steps: usize,
-    pub(super) input: usize,
-    pub(super) output: usize,
-    pub(super) kernel: usize,
-    pub(super) dilation: usize,
+pub(in crate::convolution) struct Plan {
+    pub(in crate::convolution) batch: usize,
+    pub(in crate::convolution) steps: usize,
+    pub(in crate::convolution) input: usize,
+    pub(in crate::convolution) output: usize,
+    pub(in crate::convolution) kernel: usize,
+    pub(in crate::convolution) dilation: usize,
 }
 
 impl Plan {
@@ -128,63 +128,38 @@ pub(super) fn forward(plan: &Plan, x: &[f32], weight: &[f32], bias: &[f32]) -> V
     out
 }
 
-/// What the way back gives: each is empty where it was not asked for.
-#[derive(Debug, Default)]
-pub(super) struct Slopes {
-    pub(super) x: Vec<f32>,
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-}
-
-/// Back, from the gradient `d` of the answer; `asked` says which gradients are wanted: of the steps, the weights, the bias.
+/// Back; see [`super::Plan::backward`].
 pub(super) fn backward(plan: &Plan, x: &[f32], weight: &[f32], d: &[f32], asked: [bool; 3]) -> Slopes {
     let (together, seen) = (plan.together(), plan.seen());
-    let [of_x, of_weight, of_bias] = asked;
     let in_order = plan.in_order(weight);
     let ordered = MatRef::from_row_major_slice(&in_order, plan.output, seen);
-    let mut slopes = Slopes { x: vec![0.0; if of_x { x.len() } else { 0 }], ..Slopes::default() };
-    let units = plan.batch.div_ceil(together);
-    // Lanes of neighbouring units, which one after the other add to the lane's gradients.
-    let each = units.div_ceil(LANES) * together * plan.steps;
-    let lanes = (plan.batch * plan.steps).div_ceil(each);
-    let mut dx: Vec<&mut [f32]> = slopes.x.chunks_mut(each * plan.input).collect();
-    dx.resize_with(lanes, Default::default);
-    let of_lanes: Vec<(Vec<f32>, Vec<f32>)> = dx
-        .into_par_iter()
-        .zip(x.par_chunks(each * plan.input))
-        .zip(d.par_chunks(each * plan.output))
-        .map(|((dx, x), d)| {
-            let mut dweight = vec![0.0; if of_weight { weight.len() } else { 0 }];
-            let mut dbias = vec![0.0; if of_bias { plan.output } else { 0 }];
-            let mut room = vec![0.0; together * plan.steps * seen];
-            if of_bias {
-                rows::add_rows(&mut dbias, d);
+    let sizes = [x.len(), weight.len(), plan.output];
+    let mut slopes = Slopes::in_lanes(plan.batch, together, sizes, asked, |sequences, to| {
+        let mut room = vec![0.0; together * plan.steps * seen];
+        for unit in sequences.clone().step_by(together) {
+            let rows = unit * plan.steps..sequences.end.min(unit + together) * plan.steps;
+            let (x, d) = (of_rows(x, &rows, plan.input), of_rows(d, &rows, plan.output));
+            if !to.bias.is_empty() {
+                rows::add_rows(to.bias, d);
             }
-            let unit = together * plan.steps;
-            for (k, (x, d)) in x.chunks(unit * plan.input).zip(d.chunks(unit * plan.output)).enumerate() {
-                let n = d.len() / plan.output;
-                let d = MatRef::from_row_major_slice(d, n, plan.output);
-                if of_weight {
-                    let laid_out = plan.lay_out(x, &mut room);
-                    let to = row_major_mut(&mut dweight, plan.output, seen);
-                    matmul(to, Accum::Add, d.transpose(), laid_out, 1.0, Par::Seq);
-                }
-                if of_x {
-                    let room = &mut room[..n * seen];
-                    matmul(row_major_mut(room, n, seen), Accum::Replace, d, ordered, 1.0, Par::Seq);
-                    let from = k * unit * plan.input;
-                    plan.gather(room, &mut dx[from..from + n * plan.input]);
-                }
+            let d = MatRef::from_row_major_slice(d, rows.len(), plan.output);
+            if !to.weight.is_empty() {
+                let laid_out = plan.lay_out(x, &mut room);
+                let to = row_major_mut(to.weight, plan.output, seen);
+                matmul(to, Accum::Add, d.transpose(), laid_out, 1.0, Par::Seq);
             }
-            (dweight, dbias)
-        })
-        .collect();
-    let (weights, biases): (Vec<_>, Vec<_>) = of_lanes.into_iter().unzip();
-    if of_weight {
-        slopes.weight = plan.as_given(&rows::summed(weights, weight.len()));
-    }
-    if of_bias {
-        slopes.bias = rows::summed(biases, plan.output);
-    }
+            if !to.x.is_empty() {
+                let room = &mut room[..rows.len() * seen];
+                matmul(row_major_mut(room, rows.len(), seen), Accum::Replace, d, ordered, 1.0, Par::Seq);
+                let from = (unit - sequences.start) * plan.steps * plan.input;
+                plan.gather(room, &mut to.x[from..from + rows.len() * plan.input]);
+            }
+        }
+    });
+    slopes.weight = plan.as_given(&slopes.weight);
     slopes
+}
+
+fn of_rows<'a>(of: &'a [f32], rows: &Range<usize>, each: usize) -> &'a [f32] {
+    &of[rows.start * each..rows.end * each]
 }

@@ -1,14 +1,11 @@
 //! Convolution over steps, where a step sees itself and those before it.
 
-mod op;
-mod pass;
-
+use super::op::ConvolutionOps;
+use super::pass::{Plan, Steps};
 use crate::init;
 use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use op::CausalOps;
-use pass::Plan;
 use rand::Rng;
 
 /// A causal, dilated convolution (van den Oord et al. 2016). The weight lies as PyTorch's `Conv1d`, `[output, input, kernel]`.
@@ -54,8 +51,8 @@ impl Causal {
         if batch * steps * input * output * kernel == 0 || !crate::is_cpu(&x.device()) {
             return self.by_operations(x);
         }
-        let plan = Plan { batch, steps, input, output, kernel, dilation: self.dilation };
-        let told = <Dispatch as CausalOps>::causal(
+        let plan = Plan::Steps(Steps { batch, steps, input, output, kernel, dilation: self.dilation });
+        let told = <Dispatch as ConvolutionOps>::convolution(
             x.into_dispatch(),
             self.weight.val().into_dispatch(),
             self.bias.val().into_dispatch(),
