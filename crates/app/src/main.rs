@@ -29,6 +29,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tradewind::{Error, Fault, Result, Run, Shop};
 
+/// Trainings free and take the same blocks of a megabyte at every step. The system's allocator gives each back to the
+/// kernel, and fetching it again costs a network up to half of its time; this one keeps them for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What each command is handed.
 pub(crate) struct Context {
     pub(crate) global: Global,

@@ -23,6 +23,9 @@ use tradewind_forecast::hierarchy::{
 };
 use tradewind_forecast::{Options, forecast};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Numbers between -0.5 and 0.5, the same on every machine.
 struct Noise(u64);
 

@@ -20,6 +20,9 @@ use tradewind_core::{Forecast, Panel, Params, Run};
 use tradewind_forecast::seasonality::centred_average;
 use tradewind_forecast::{Intervals, Options, forecast};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Case {
     id: String,
     history: Vec<f64>,

@@ -13,6 +13,9 @@ use std::time::Instant;
 use tradewind_core::freq::parse_stamp;
 use tradewind_core::{Ahead, Covariate, Error, Panel, Params, Result, Run, StaticColumn, StaticValues};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Deserialize)]
 struct File {
     freq: String,

@@ -17,6 +17,9 @@ use tradewind_core::freq::{DAY, parse_stamp};
 use tradewind_core::{Error, Freq, Panel, Result, Run, Stamp};
 use tradewind_forecast::trend::{TrendSettings, predict};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn fault(path: &str, e: impl std::fmt::Display) -> Error {
     Error::Invalid(format!("{path}: {e}"))
 }

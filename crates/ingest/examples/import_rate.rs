@@ -7,6 +7,9 @@ use std::time::Instant;
 use tradewind_core::Run;
 use tradewind_ingest::{ImportOptions, ReadSettings, Result, detect_file, preset, read};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let path = PathBuf::from(args.next().unwrap_or_else(|| "orders.csv".into()));

@@ -15,6 +15,9 @@ use tradewind_core::{Error, Params, Result, Run};
 use tradewind_learn::ensemble::{FittedBlend, Member, Pool};
 use tradewind_learn::{ColumnKind, Dataset, FittedLearner, Matrix, Task, entry};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn table(path: &str) -> Result<Dataset> {
     let fault = |e: std::io::Error| Error::Invalid(format!("{path}: {e}"));
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(fault)?);

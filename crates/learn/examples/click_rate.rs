@@ -13,6 +13,9 @@ use tradewind_core::Run;
 use tradewind_learn::click_rate::ClickRate;
 use tradewind_learn::{ColumnKind, Dataset, Matrix};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 /// Answers and codes of the words; those of `words` and, where it may `learn`, new ones.

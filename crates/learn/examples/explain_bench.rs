@@ -14,6 +14,9 @@ use tradewind_core::Run;
 use tradewind_learn::import::Imported;
 use tradewind_learn::{FittedLearner, Matrix};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn numbers(path: &Path) -> Vec<f64> {
     let bytes = std::fs::read(path).unwrap();
     bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect()

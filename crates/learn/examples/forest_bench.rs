@@ -15,6 +15,9 @@ use tradewind_core::metrics::class::roc_auc;
 use tradewind_learn::forest::{ExtraTrees, FittedForest, RandomForest};
 use tradewind_learn::{ColumnKind, Dataset, Matrix, Task, entry};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn table(path: &str) -> Dataset {
     let bytes = std::fs::read(path).unwrap();
     let (head, rest) = bytes.split_at(16);

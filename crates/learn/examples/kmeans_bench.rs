@@ -14,6 +14,9 @@ use tradewind_learn::cluster::kmeans::{Algorithm, KMeans};
 use tradewind_learn::cluster::mini_batch::MiniBatchKMeans;
 use tradewind_learn::{Dataset, Matrix};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn read(path: &str, n_cols: usize) -> Matrix {
     let bytes = std::fs::read(path).unwrap();
     let values: Vec<f64> = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect();

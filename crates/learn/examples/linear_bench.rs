@@ -20,6 +20,9 @@ use tradewind_learn::ridge_cv::RidgeCv;
 use tradewind_learn::spline::{SplineBasis, SplineParams};
 use tradewind_learn::{Dataset, Matrix};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Little-endian numbers, as numpy's `tofile` writes them.
 fn numbers(path: &str) -> Vec<f64> {
     let bytes = std::fs::read(path).unwrap();

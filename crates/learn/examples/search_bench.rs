@@ -13,6 +13,9 @@ use std::time::Instant;
 use tradewind_core::{Result, Run};
 use tradewind_learn::search::{Attempt, GaussianProcess, MemoryStore, Sampler, Search, Space, Study, Tpe};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rosenbrock's valley with a whole number beside it.
 fn rosenbrock(t: &mut Attempt<'_>) -> Result<f64> {
     let (x, y, k) = (t.number_of("x")?, t.number_of("y")?, t.number_of("k")?);

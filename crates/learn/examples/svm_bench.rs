@@ -14,6 +14,9 @@ use tradewind_core::Run;
 use tradewind_learn::svm::Svm;
 use tradewind_learn::{Dataset, Matrix};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let bytes = std::fs::read(&args[1]).unwrap();

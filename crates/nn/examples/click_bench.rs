@@ -13,6 +13,9 @@ use tradewind_nn::click::{Architecture, ClickParams};
 use tradewind_nn::optimise::{Collected, Optimiser, OptimiserParams};
 use tradewind_nn::{Noise, losses};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
 
 const ROWS: usize = 2_048;

@@ -18,6 +18,9 @@ use tradewind_nn::optimise::{Collected, Optimiser, OptimiserParams};
 use tradewind_nn::pooling::{self, Window};
 use tradewind_nn::{Noise, losses};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
 
 const BATCH: usize = 64;

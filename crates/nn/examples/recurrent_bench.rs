@@ -14,6 +14,9 @@ use tradewind_nn::optimise::{Collected, Optimiser, OptimiserParams};
 use tradewind_nn::recurrent::{Recurrence, Recurrent, RecurrentParams};
 use tradewind_nn::{Noise, losses};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const STEPS: usize = 56;
 const INPUT: usize = 16;
 const HIDDEN: usize = 64;

@@ -15,6 +15,9 @@ use tradewind_nn::optimise::{Collected, Optimiser, OptimiserParams};
 use tradewind_nn::transformer::{Encoder, EncoderParams, Packed};
 use tradewind_nn::{Noise, vocabulary};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TEXTS: usize = 32;
 const TOKENS: usize = 64;
 const WIDTH: usize = 256;

@@ -16,6 +16,9 @@ use tradewind_core::Run;
 use tradewind_ops::monitor::drift::{DriftSettings, compare};
 use tradewind_ops::monitor::sketch::{ProfileSettings, Profiler};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: u64 = 65_536;
 
 /// SplitMix64: quick, and good enough to make rows.

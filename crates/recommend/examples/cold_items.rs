@@ -22,6 +22,9 @@ use tradewind_core::{
 };
 use tradewind_recommend::evaluate::{self, Held};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 /// The places of a list.

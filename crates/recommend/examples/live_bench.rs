@@ -16,6 +16,9 @@ use tradewind_core::{EventSettings, Interaction, Interactions, Params, Run};
 use tradewind_recommend::live::{Event, LiveSettings};
 use tradewind_recommend::serve::{Engine, Items, Request, Settings, Surface};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut of =
         [("events", 2_000_000), ("users", 200_000), ("items", 50_000), ("writers", 1), ("readers", 1)];

@@ -14,6 +14,9 @@ use tradewind_core::{EventSettings, Interaction, Interactions, Params, Run};
 use tradewind_recommend::live::{Event, LiveSettings};
 use tradewind_recommend::serve::{Engine, Items, Request, Settings, Surface};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut of = [("minutes", 10.0), ("events", 1e7), ("users", 1e6), ("items", 1e5)];
     let given: Vec<String> = std::env::args().skip(1).collect();

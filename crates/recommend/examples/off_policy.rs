@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use tradewind_recommend::evaluate::{Estimate, Logged, off_policy};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 struct Shown {

@@ -9,6 +9,9 @@ use std::time::Instant;
 use tradewind_core::{EventSettings, Interaction, Interactions, Params, Run};
 use tradewind_recommend::evaluate::{Rating, ratings};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Answer<()> {

@@ -15,6 +15,9 @@ use std::time::Instant;
 use tradewind_core::{Ask, EventSettings, Interaction, Interactions, Params, Run};
 use tradewind_recommend::evaluate::{self, Split};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Answer<()> {

@@ -12,6 +12,9 @@ use std::time::Instant;
 use tradewind_core::{Ids, Run, SparseRows};
 use tradewind_recommend::factorisation_machine::RowMachine;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 fn read(path: &str) -> Answer<Vec<(f32, Vec<String>)>> {

@@ -19,6 +19,9 @@ use tradewind_recommend::serve::{
     Boost, Engine, Filters, Item, Items, Mix, Request, Rerank, Settings, Surface,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn Error>>;
 
 const NOW: i64 = 1_700_000_000;

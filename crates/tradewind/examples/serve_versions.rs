@@ -17,6 +17,9 @@ use tradewind::serving::{
 use tradewind::trends::By;
 use tradewind::{Run, Shop};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
 
 #[tokio::main]

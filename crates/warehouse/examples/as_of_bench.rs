@@ -15,6 +15,9 @@ use tradewind_core::tables::TableSpec;
 use tradewind_warehouse::features::{Aggregation, Feature, FeatureView, Labels, Span, Window};
 use tradewind_warehouse::{Begun, ImportSource, Shop, files};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Two years in milliseconds, from 2024-01-01.
