@@ -34,6 +34,10 @@ pub trait Forecaster: Send + Sync {
     fn name(&self) -> &str;
     /// Learns from the panel. Fitting twice forgets the first time.
     fn fit(&self, run: &Run, panel: &Panel) -> Result<Box<dyn FittedForecaster>>;
+    /// Whether fits to several panels are better made at the same time: each leaves threads idle and takes little memory.
+    fn side_by_side(&self) -> bool {
+        false
+    }
 }
 
 /// What a [`Forecaster`] has learnt.

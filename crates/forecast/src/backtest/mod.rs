@@ -34,7 +34,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tradewind_core::metrics::point;
 use tradewind_core::{
-    Ahead, Covariate, Error, FittedForecaster, Forecast, Forecaster, Panel, ParamCheck, Result, Run,
+    Ahead, Covariate, Device, Error, FittedForecaster, Forecast, Forecaster, Panel, ParamCheck, Result, Run,
 };
 
 /// Whether models learn anew at each origin.
@@ -227,7 +227,7 @@ impl BacktestResult {
 ///
 /// A model that cannot learn from the panel of an origin as a whole (because one of its series is too short for it,
 /// say) is tried series by series; series that it refuses are left out of its scores and counted. Models run one after
-/// the other, each parallel inside.
+/// the other, each parallel inside; its origins too, where the model does not ask for them side by side.
 ///
 /// # Errors
 /// Settings out of range, no series long enough for any origin, parameters that a model refuses, or cancellation.
@@ -283,12 +283,31 @@ pub fn run(
         let mut said = Said::new(model.name(), windows.len(), h, levels.len(), settings.gap);
         let mut at = 0;
         let mut kept: Option<(Box<dyn FittedForecaster>, usize)> = None;
+        let ahead = Ahead::new(h + settings.gap, &levels);
+        let side_by_side = model.side_by_side() && run.device == Device::Cpu;
+        if side_by_side && matches!(settings.refit, Refit::Every) {
+            // Within the pool of all origins; each would make one of its own otherwise.
+            let inside = quiet.clone().with_threads(0);
+            let told: Vec<Result<Told>> = run.install(|| {
+                let told = |head: &Panel| {
+                    let told = Told::by(&inside, *model, head, &ahead);
+                    run.progress().advance(1);
+                    told
+                };
+                heads.par_iter().map(told).collect()
+            });
+            for (told, head) in told.into_iter().zip(&heads) {
+                said.take_all(told?, head, at);
+                at += head.len();
+            }
+            results.push(said.finish());
+            continue;
+        }
         for (o, head) in heads.iter().enumerate() {
             run.check()?;
             if !head.is_empty() {
-                let ahead = Ahead::new(h + settings.gap, &levels);
                 match settings.refit {
-                    Refit::Every => said.fit_and_take(&quiet, *model, head, &ahead, at)?,
+                    Refit::Every => said.take_all(Told::by(&quiet, *model, head, &ahead)?, head, at),
                     Refit::Once => match &mut kept {
                         None => {
                             let fitted = model.fit(&quiet, head)?;
@@ -375,6 +394,47 @@ fn classes(panel: &Panel, settings: &Backtest) -> Vec<DemandClass> {
         .collect()
 }
 
+/// What one model says at one origin.
+#[derive(Default)]
+struct Told {
+    whole: Option<Forecast>,
+    /// Of single series, where the model cannot learn from all together.
+    each: Vec<(usize, Forecast)>,
+    reason: Option<String>,
+}
+
+impl Told {
+    /// Fits the model to `head`, as a whole or, where that fails, series by series.
+    fn by(run: &Run, model: &dyn Forecaster, head: &Panel, ahead: &Ahead<'_>) -> Result<Self> {
+        run.check()?;
+        if head.is_empty() {
+            return Ok(Self::default());
+        }
+        let whole = match model.fit(run, head).and_then(|fitted| fitted.predict(run, ahead)) {
+            Ok(whole) => return Ok(Self { whole: Some(whole), ..Self::default() }),
+            Err(e @ (Error::Interrupted | Error::Params(_) | Error::UnknownParam { .. })) => return Err(e),
+            Err(whole) => whole,
+        };
+        let of = |i| {
+            let one = head.filter(|k, _| k == i);
+            model.fit(run, &one)?.predict(run, ahead)
+        };
+        let each: Vec<Result<Forecast>> = run.install(|| (0..head.len()).into_par_iter().map(of).collect());
+        run.check()?;
+        let mut told = Self::default();
+        for (i, f) in each.into_iter().enumerate() {
+            match f {
+                Ok(f) => told.each.push((i, f)),
+                Err(e) => {
+                    told.reason.get_or_insert_with(|| format!("{}: {e}", head.ids()[i]));
+                }
+            }
+        }
+        told.reason.get_or_insert_with(|| whole.to_string());
+        Ok(told)
+    }
+}
+
 /// Gathers what one model says.
 struct Said {
     model: String,
@@ -399,42 +459,15 @@ impl Said {
         }
     }
 
-    /// Fits the model to `head`, as a whole or, where that fails, series by series.
-    fn fit_and_take(
-        &mut self,
-        run: &Run,
-        model: &dyn Forecaster,
-        head: &Panel,
-        ahead: &Ahead<'_>,
-        at: usize,
-    ) -> Result<()> {
-        let whole = model.fit(run, head).and_then(|fitted| fitted.predict(run, ahead));
-        match whole {
-            Ok(f) => self.take(&f, head, at),
-            Err(e @ (Error::Interrupted | Error::Params(_) | Error::UnknownParam { .. })) => return Err(e),
-            Err(whole) => {
-                let each: Vec<Result<Forecast>> = run.install(|| {
-                    (0..head.len())
-                        .into_par_iter()
-                        .map(|i| {
-                            let one = head.filter(|k, _| k == i);
-                            model.fit(run, &one)?.predict(run, ahead)
-                        })
-                        .collect()
-                });
-                run.check()?;
-                for (i, f) in each.into_iter().enumerate() {
-                    match f {
-                        Ok(f) => self.put(&f, 0, at + i),
-                        Err(e) => {
-                            self.reason.get_or_insert_with(|| format!("{}: {e}", head.ids()[i]));
-                        }
-                    }
-                }
-                self.reason.get_or_insert_with(|| whole.to_string());
-            }
+    /// Takes what was told of a head whose windows begin at `at`.
+    fn take_all(&mut self, told: Told, head: &Panel, at: usize) {
+        if let Some(whole) = &told.whole {
+            self.take(whole, head, at);
         }
-        Ok(())
+        for (i, f) in told.each {
+            self.put(&f, 0, at + i);
+        }
+        self.reason = self.reason.take().or(told.reason);
     }
 
     /// Takes a forecast of (some of) the head's series, whose windows begin at `at`.

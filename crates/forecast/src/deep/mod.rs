@@ -420,4 +420,9 @@ impl Forecaster for Deep {
     fn fit(&self, run: &Run, panel: &Panel) -> Result<Box<dyn FittedForecaster>> {
         Ok(Box::new(self.fit_panel(run, panel)?))
     }
+
+    /// A step of 64 rows has too little work for all threads at each of its operations.
+    fn side_by_side(&self) -> bool {
+        true
+    }
 }

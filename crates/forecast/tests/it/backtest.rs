@@ -25,6 +25,7 @@ struct Spy {
     shown: Mutex<Vec<Panel>>,
     updates: Mutex<usize>,
     needs: usize,
+    side_by_side: bool,
 }
 
 struct FittedSpy<'a> {
@@ -41,8 +42,12 @@ impl Forecaster for &'static Spy {
         if let Some(s) = panel.iter().find(|s| s.y.len() < self.needs) {
             return Err(Error::NotEnoughData { what: "spy".into(), needed: self.needs, got: s.y.len() });
         }
-        self.shown.lock().expect("one thread").push(panel.clone());
+        self.shown.lock().expect("no panic").push(panel.clone());
         Ok(Box::new(FittedSpy { panel: panel.clone(), updates: &self.updates }))
+    }
+
+    fn side_by_side(&self) -> bool {
+        self.side_by_side
     }
 }
 
@@ -64,7 +69,7 @@ impl FittedForecaster for FittedSpy<'static> {
     }
 
     fn update(&mut self, _run: &Run, newer: &Panel) -> Result<()> {
-        *self.updates.lock().expect("one thread") += 1;
+        *self.updates.lock().expect("no panic") += 1;
         let joined = self
             .panel
             .iter()
@@ -86,7 +91,11 @@ impl FittedForecaster for FittedSpy<'static> {
 }
 
 fn spy(needs: usize) -> &'static Spy {
-    Box::leak(Box::new(Spy { needs, ..Spy::default() }))
+    spy_that(needs, false)
+}
+
+fn spy_that(needs: usize, side_by_side: bool) -> &'static Spy {
+    Box::leak(Box::new(Spy { needs, side_by_side, ..Spy::default() }))
 }
 
 /// Series whose values tell their own stamp, so that a look ahead shows.
@@ -129,14 +138,15 @@ fn no_model_sees_beyond_its_origin() {
             min_train: 1 + dice.below(6),
             ..Backtest::default()
         };
-        let spy = spy(0);
-        let result = match backtest::run(&Run::new(0), &panel, &[&spy], &settings) {
+        let spy = spy_that(0, dice.below(2) == 0);
+        let result = match backtest::run(&Run::new(0).with_threads(dice.below(4)), &panel, &[&spy], &settings)
+        {
             Ok(r) => r,
             Err(Error::NotEnoughData { .. }) => continue,
             Err(e) => panic!("round {round}: {e}"),
         };
         // What was learnt ends at the origin, in every column that is not known ahead.
-        for (f, shown) in spy.shown.lock().expect("one thread").iter().enumerate() {
+        for (f, shown) in spy.shown.lock().expect("no panic").iter().enumerate() {
             for (i, s) in shown.iter().enumerate() {
                 let full =
                     panel.position(s.id).map(|k| panel.series(k).y.len()).expect("a series of the panel");
@@ -169,7 +179,7 @@ fn no_model_sees_beyond_its_origin() {
             }
         }
         if settings.refit == Refit::Once {
-            assert_eq!(spy.shown.lock().expect("one thread").len(), 1, "learnt once");
+            assert_eq!(spy.shown.lock().expect("no panic").len(), 1, "learnt once");
         }
         let counted: usize = result.too_short().iter().sum::<usize>() + result.windows().len();
         assert_eq!(
@@ -273,16 +283,19 @@ fn classes_are_scored_apart() {
 fn what_a_model_refuses_is_counted_and_the_rest_is_scored() {
     let panel = stamped(&[(30, 0), (12, 0), (6, 0)]);
     let settings = Backtest { horizon: 3, n_origins: 1, ..Backtest::default() };
-    let result = backtest::run(&Run::new(0), &panel, &[&spy(10)], &settings).expect("runs");
-    let model = &result.models()[0];
-    assert_eq!(model.n_left_out, 2);
-    assert!(
-        model.reason.as_ref().is_some_and(|r| r.contains("s01") && r.contains("10")),
-        "{:?}",
-        model.reason
-    );
-    let scores = &result.leaderboard(Group::All)[0].scores;
-    assert_eq!((scores.n_windows, scores.n_left_out), (1, 2));
+    for side_by_side in [false, true] {
+        let result =
+            backtest::run(&Run::new(0), &panel, &[&spy_that(10, side_by_side)], &settings).expect("runs");
+        let model = &result.models()[0];
+        assert_eq!(model.n_left_out, 2);
+        assert!(
+            model.reason.as_ref().is_some_and(|r| r.contains("s01") && r.contains("10")),
+            "{:?}",
+            model.reason
+        );
+        let scores = &result.leaderboard(Group::All)[0].scores;
+        assert_eq!((scores.n_windows, scores.n_left_out), (1, 2));
+    }
 }
 
 #[test]

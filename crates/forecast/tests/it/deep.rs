@@ -2,6 +2,7 @@
 
 use super::global::{mean, promoted, shop};
 use tradewind_core::{Ahead, FittedForecaster, Forecast, Freq, Panel, Params, Run};
+use tradewind_forecast::backtest::{self, Backtest};
 
 const KINDS: [&str; 6] = ["mlp", "lstm", "gru", "cnn_gru", "tcn", "patch_transformer"];
 const DAYS: usize = 240;
@@ -57,6 +58,27 @@ fn weeks_and_promotions_are_learnt() {
             assert!((0.75..1.25).contains(&lift(at)), "{kind}: {at} {}", lift(at));
         }
     }
+}
+
+#[test]
+fn origins_side_by_side_are_those_one_after_the_other() {
+    let panel = shop(DAYS, 0);
+    let settings = Backtest { horizon: 7, n_origins: 3, ..Backtest::default() };
+    let params: Params = serde_json::from_str(r#"{"epochs": 2, "origins": 300, "width": 16}"#).unwrap();
+    let model = (tradewind_forecast::entry("lstm").unwrap().build)(&params).unwrap();
+    assert!(model.side_by_side());
+    let on = |threads| {
+        let result =
+            backtest::run(&Run::new(1).with_threads(threads), &panel, &[&*model], &settings).unwrap();
+        (0..result.windows().len()).map(|w| result.mean(0, w).to_vec()).collect::<Vec<_>>()
+    };
+    let told = on(3);
+    assert_eq!(told, on(1));
+    // The last origin, by hand.
+    let fitted = model.fit(&Run::new(1), &panel.split_last(7).0).unwrap();
+    let by_hand = fitted.predict(&Run::new(1), &Ahead::new(7, &[])).unwrap();
+    let last = &told[told.len() - panel.len()..];
+    assert!(last.iter().enumerate().all(|(i, mean)| mean == by_hand.mean(i)));
 }
 
 #[test]
