@@ -12,11 +12,14 @@
 //! [`sasrec`](crate::sasrec), so more rounds are gone over. The rest is that of all sequential networks.
 
 use crate::fitted::{Model, build, load};
-use crate::sequential::{self, Attention, Reader, Sequence, Sequential, Settings, specs};
+use crate::sequential::{self, Attention, Budget, Reader, Sequence, Sequential, Settings, specs};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Interactions, ParamKind, ParamSpec, RecommenderEntry, Result, Run};
 use tradewind_nn::burn::tensor::Device;
 use tradewind_nn::transformer::EncoderParams;
+
+/// What trains on some ten thousand users within two minutes on two cores.
+const BUDGET: Budget = Budget { rounds: 60, steps: 6000 };
 
 /// The catalogue entry.
 pub const ENTRY: RecommenderEntry = RecommenderEntry {
@@ -36,7 +39,9 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
             default: "0.2",
             summary: "The share of events that are hidden and told.",
         },
-        specs::epochs("60"),
+        specs::epochs_or_budget(
+            "Times that all histories are gone over, at most; 0: 60, fewer where these take over 6000 steps, at least 5.",
+        ),
         specs::patience("5"),
         specs::batch("64"),
         specs::learning_rate("0.001"),
@@ -65,7 +70,7 @@ pub struct Bert4Rec {
     pub dropout: f64,
     /// The share of events that are hidden and told.
     pub hidden: f64,
-    /// Times that all histories are gone over, at most.
+    /// Times that all histories are gone over, at most; 0: 60, fewer where these take over 6000 steps, at least 5.
     pub epochs: usize,
     /// Rounds without gain on events held back after which training ends; 0: never.
     pub patience: usize,
@@ -90,7 +95,7 @@ impl Default for Bert4Rec {
             length: 100,
             dropout: 0.2,
             hidden: 0.2,
-            epochs: 60,
+            epochs: 0,
             patience: 5,
             batch: 64,
             learning_rate: 1e-3,
@@ -120,6 +125,7 @@ impl Sequential for Bert4Rec {
             length: self.length,
             dropout: self.dropout,
             epochs: self.epochs,
+            budget: BUDGET,
             patience: self.patience,
             batch: self.batch,
             learning_rate: self.learning_rate,

@@ -10,11 +10,14 @@
 //! short sessions. The rest is that of all sequential networks.
 
 use crate::fitted::{Model, build, load};
-use crate::sequential::{self, Reader, Sequence, Sequential, Settings, specs};
+use crate::sequential::{self, Budget, Reader, Sequence, Sequential, Settings, specs};
 use serde::{Deserialize, Serialize};
 use tradewind_core::{Interactions, RecommenderEntry, Result, Run};
 use tradewind_nn::burn::tensor::Device;
 use tradewind_nn::recurrent::{Recurrence, RecurrentParams};
+
+/// What trains on some ten thousand users within two minutes on two cores.
+const BUDGET: Budget = Budget { rounds: 30, steps: 6000 };
 
 /// The catalogue entry.
 pub const ENTRY: RecommenderEntry = RecommenderEntry {
@@ -27,7 +30,9 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::layers("1"),
         specs::length("100"),
         specs::dropout("0.2"),
-        specs::epochs("30"),
+        specs::epochs_or_budget(
+            "Times that all histories are gone over, at most; 0: 30, fewer where these take over 6000 steps, at least 5.",
+        ),
         specs::patience("5"),
         specs::batch("64"),
         specs::learning_rate("0.002"),
@@ -52,7 +57,7 @@ pub struct Gru4Rec {
     pub length: usize,
     /// The share that is left out while training.
     pub dropout: f64,
-    /// Times that all histories are gone over, at most.
+    /// Times that all histories are gone over, at most; 0: 30, fewer where these take over 6000 steps, at least 5.
     pub epochs: usize,
     /// Rounds without gain on events held back after which training ends; 0: never.
     pub patience: usize,
@@ -75,7 +80,7 @@ impl Default for Gru4Rec {
             layers: 1,
             length: 100,
             dropout: 0.2,
-            epochs: 30,
+            epochs: 0,
             patience: 5,
             batch: 64,
             learning_rate: 0.002,
@@ -104,6 +109,7 @@ impl Sequential for Gru4Rec {
             length: self.length,
             dropout: self.dropout,
             epochs: self.epochs,
+            budget: BUDGET,
             patience: self.patience,
             batch: self.batch,
             learning_rate: self.learning_rate,

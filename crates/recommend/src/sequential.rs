@@ -83,6 +83,11 @@ pub(crate) mod specs {
         spec("epochs", kind, default, "Times that all histories are gone over, at most.")
     }
 
+    /// As [`epochs`], where 0 stands for a [`Budget`](super::Budget), which the summary tells.
+    pub(crate) const fn epochs_or_budget(summary: &'static str) -> ParamSpec {
+        spec("epochs", ParamKind::Integer { min: 0, max: 10_000 }, "0", summary)
+    }
+
     pub(crate) const fn patience(default: &'static str) -> ParamSpec {
         let kind = ParamKind::Integer { min: 0, max: 10_000 };
         spec(
@@ -133,7 +138,9 @@ pub(crate) struct Settings {
     pub(crate) width: usize,
     pub(crate) length: usize,
     pub(crate) dropout: f64,
+    /// Rounds at most; 0: by the budget.
     pub(crate) epochs: usize,
+    pub(crate) budget: Budget,
     pub(crate) patience: usize,
     pub(crate) batch: usize,
     pub(crate) learning_rate: f64,
@@ -142,6 +149,22 @@ pub(crate) struct Settings {
     pub(crate) attributes: bool,
     /// The share of events that are hidden and told from both sides; without it, each event tells the next one.
     pub(crate) hidden: Option<f64>,
+}
+
+/// How long a method is trained where nothing is said: few histories need many rounds, many teach as much in fewer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Rounds at most.
+    pub(crate) rounds: usize,
+    /// Steps of all rounds, which are [`ROUNDS_MIN`] at least.
+    pub(crate) steps: usize,
+}
+
+impl Budget {
+    /// Rounds of so many steps each.
+    fn epochs(self, steps_of_a_round: usize) -> usize {
+        (self.steps / steps_of_a_round.max(1)).clamp(ROUNDS_MIN, self.rounds)
+    }
 }
 
 /// What reads the vectors of a history.
@@ -226,6 +249,8 @@ const HELD: usize = 2_000;
 const HELD_SHARE: usize = 4;
 /// Steps of a round at least: batches are smaller where histories are few.
 const STEPS_MIN: usize = 16;
+/// Rounds at least where the budget is spent earlier.
+const ROUNDS_MIN: usize = 5;
 /// One id in so many is left out of a step where items are told by their attributes too.
 const IDS: u32 = 4;
 /// Items that a term must have to count.
@@ -617,9 +642,13 @@ pub(crate) fn learn<M: Sequential>(model: &M, run: &Run, data: &Interactions) ->
     let rows = data.items().len() + usize::from(hidden);
     let columns = out.features.as_ref().map_or(0, ItemFeatures::columns);
     let network = Network::new(model, rows, columns, &device, run)?;
+    let batch = settings.batch.min(task.sequences.len().div_ceil(STEPS_MIN));
     let params = TrainParams {
-        epochs: settings.epochs,
-        batch: settings.batch.min(task.sequences.len().div_ceil(STEPS_MIN)),
+        epochs: match settings.epochs {
+            0 => settings.budget.epochs(task.sequences.len().div_ceil(batch)),
+            n => n,
+        },
+        batch,
         patience: settings.patience,
         optimiser: OptimiserParams {
             rate: settings.learning_rate,
@@ -727,5 +756,19 @@ impl Learnt for Sequence {
         let (a, b) = (of(a)?, of(b)?);
         let lengths = (dot(a, a) * dot(b, b)).sqrt();
         Some(if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_histories_are_gone_over_often_and_many_less_often() {
+        let budget = Budget { rounds: 30, steps: 4000 };
+        // Steps of a round, rounds.
+        for (steps, rounds) in [(0, 30), (16, 30), (133, 30), (134, 29), (188, 21), (800, 5), (20_000, 5)] {
+            assert_eq!(budget.epochs(steps), rounds, "{steps}");
+        }
     }
 }
