@@ -126,7 +126,7 @@ pub fn tune(
         }
     }
     let Split { train, held } = match tuning.hold_back {
-        HoldBack::Last => leave_last_out(data, 3),
+        HoldBack::Last => leave_last_out(run, data, 3),
         HoldBack::Random(share) => random(run, data, share),
         HoldBack::From(ds) => by_time(data, ds),
     };
@@ -206,7 +206,8 @@ pub fn space_of(entry: &RecommenderEntry) -> Result<Space> {
     let dimensions = specs.filter_map(|spec| {
         let domain = match spec.kind {
             ParamKind::Integer { min, max } => {
-                let default = spec.default.parse::<i64>().ok()?;
+                // 0 stands for another way: as the model finds right, or without this.
+                let default = spec.default.parse::<i64>().ok().filter(|d| *d != 0)?;
                 let low = (default / REACH as i64).max(min).max(1).min(default.max(min));
                 let high = default.saturating_mul(REACH as i64).clamp(low.max(1), max.max(low));
                 Domain::Int { low, high, step: 1, log: low >= 1 }

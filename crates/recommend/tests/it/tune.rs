@@ -45,6 +45,16 @@ fn every_method_has_a_space_that_holds_its_defaults() {
 }
 
 #[test]
+fn what_the_model_finds_right_by_itself_is_not_searched() {
+    for name in ["sasrec", "gru4rec", "bert4rec"] {
+        let space = space_of(entry(name).unwrap()).unwrap();
+        let of: Vec<&str> = space.dimensions().iter().map(|d| &d.name[..]).collect();
+        assert!(of.contains(&"width") && of.contains(&"dropout"), "{name}: {of:?}");
+        assert!(!of.contains(&"epochs") && !of.contains(&"negatives"), "{name}: {of:?}");
+    }
+}
+
+#[test]
 fn what_matters_is_found_and_the_same_with_the_same_seed() {
     let data = walks();
     // The last event alone tells what comes next; a history that counts back blindly is worse.
