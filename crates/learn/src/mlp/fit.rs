@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use tradewind_core::{Error, Result, Run};
 use tradewind_nn::burn::tensor::activation::{log_softmax, softplus};
-use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
+use tradewind_nn::burn::tensor::{Int, Tensor, TensorData};
 use tradewind_nn::mlp::Mlp as Net;
 use tradewind_nn::optimise::OptimiserParams;
 use tradewind_nn::schedule::Schedule;
@@ -101,8 +101,8 @@ impl train::Task for Training<'_> {
             codes.iter_mut().for_each(|c| *c = if rng.random_bool(HIDDEN) { 0 } else { *c });
         }
         let n = rows.len();
-        let device = Device::flex();
         let told = network.forward(&numbers, &codes, noise)?;
+        let device = told.device().without_autodiff();
         let t = self.targets;
         let base: Vec<f32> = t.base.iter().map(|b| *b as f32).collect();
         let told = told + Tensor::<1>::from_floats(&base[..], &device).unsqueeze();
@@ -196,6 +196,7 @@ impl Mlp {
             _ => None,
         };
         let loss = if task.is_classes() { "log loss" } else { "squared error over variance" };
+        let device = tradewind_nn::device::of(run)?.autodiff();
         for number in 0..self.networks as u64 {
             let (held, seen) = match &watched {
                 Some((rows, targets)) => {
@@ -208,7 +209,7 @@ impl Mlp {
             };
             let constant = (!held.of.is_empty()).then(|| held.targets.constant(&held.of));
             let training = Training { rows: &rows, targets: &targets, seen, held };
-            let network = fitted.shape().init(&Device::flex().autodiff(), &mut run.rng(FIRST + number))?;
+            let network = fitted.shape().init(&device, &mut run.rng(FIRST + number))?;
             let mut own = run.clone();
             own.seed = run.seed.wrapping_add(number);
             let params = self.training(training.seen.len());

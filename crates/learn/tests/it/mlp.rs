@@ -1,6 +1,6 @@
 //! The multilayer perceptron beyond the battery: what it reads of columns, when it stops, what it keeps.
 
-use tradewind_core::{Params, Run};
+use tradewind_core::{Device, Params, Run};
 use tradewind_learn::mlp::Mlp;
 use tradewind_learn::{ColumnKind, Dataset, Matrix, Task, entry};
 
@@ -122,4 +122,17 @@ fn saved_parts_that_do_not_fit_are_told() {
     assert!(broken(&|s| s["params"]["width"] = 0.into()));
     assert!(broken(&|s| s["networks"][0] = "AAAA".into()));
     assert!(broken(&|s| s["columns"][1]["number"]["scale"] = (-1.0).into()));
+}
+
+#[test]
+fn where_there_is_no_card_it_says_so() {
+    let run = Run::new(1).with_device(Device::Gpu);
+    if tradewind_nn::device::of(&run).is_ok() {
+        eprintln!("left out: a card is here");
+        return;
+    }
+    let Err(told) = quick().fit(&run, Task::Regression, &shops(100)) else {
+        panic!("trained without a card")
+    };
+    assert!(told.to_string().contains("cpu"), "{told}");
 }
