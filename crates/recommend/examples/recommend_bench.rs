@@ -61,7 +61,7 @@ fn main() -> Answer<()> {
         let model = (tradewind_recommend::entry(name)?.build)(params)?;
         if let Some(held) = &held {
             let Split { train, held } = match held.as_str() {
-                "last" => evaluate::leave_last_out(&data, 3),
+                "last" => evaluate::leave_last_out(&Run::new(5), &data, 3),
                 "random" => evaluate::random(&Run::new(5), &data, 0.1),
                 period => {
                     let from = data.end().unwrap_or(0) - period.parse::<i64>()? + 1;

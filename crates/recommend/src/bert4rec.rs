@@ -31,7 +31,12 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::width("64"),
         specs::layers("2"),
         specs::heads("2"),
-        specs::length("100"),
+        ParamSpec {
+            name: "length",
+            kind: ParamKind::Integer { min: 2, max: 4096 },
+            default: "100",
+            summary: "Last events of a history that are looked at, with the one that is asked for.",
+        },
         specs::dropout("0.2"),
         ParamSpec {
             name: "hidden",
@@ -39,7 +44,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
             default: "0.2",
             summary: "The share of events that are hidden and told.",
         },
-        specs::epochs_or_budget(
+        specs::epochs(
             "Times that all histories are gone over, at most; 0: 60, fewer where these take over 6000 steps, at least 5.",
         ),
         specs::patience("5"),
@@ -64,7 +69,7 @@ pub struct Bert4Rec {
     pub layers: usize,
     /// Heads of a layer.
     pub heads: usize,
-    /// Last events of a history that are looked at.
+    /// Last events of a history that are looked at, with the one that is asked for: 2 and more.
     pub length: usize,
     /// The share that is left out while training.
     pub dropout: f64,

@@ -56,6 +56,7 @@ mod sequential;
 pub mod serve;
 pub mod similarity;
 mod spectral;
+mod ties;
 mod top;
 pub mod tune;
 mod wide;

@@ -30,7 +30,7 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
         specs::heads("2"),
         specs::length("100"),
         specs::dropout("0.2"),
-        specs::epochs_or_budget(
+        specs::epochs(
             "Times that all histories are gone over, at most; 0: 30, fewer where these take over 4000 steps, at least 5.",
         ),
         specs::patience("5"),

@@ -20,12 +20,14 @@
 
 use crate::fitted::{Learnt, Model};
 use crate::item_features::ItemFeatures;
+use crate::ties::InOrder;
 use crate::wide::{LANES, Panels, dot};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
-use tradewind_core::{Error, History, Interactions, ParamKind, ParamSpec, Past, Result, Run, TrainingCurve};
+use tradewind_core::{Error, Interactions, ParamKind, ParamSpec, Past, Result, Run, TrainingCurve};
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
 use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
@@ -78,13 +80,8 @@ pub(crate) mod specs {
         spec("dropout", kind, default, "The share that is left out while training.")
     }
 
-    pub(crate) const fn epochs(default: &'static str) -> ParamSpec {
-        let kind = ParamKind::Integer { min: 1, max: 10_000 };
-        spec("epochs", kind, default, "Times that all histories are gone over, at most.")
-    }
-
-    /// As [`epochs`], where 0 stands for a [`Budget`](super::Budget), which the summary tells.
-    pub(crate) const fn epochs_or_budget(summary: &'static str) -> ParamSpec {
+    /// 0 stands for a [`Budget`](super::Budget), which the summary tells.
+    pub(crate) const fn epochs(summary: &'static str) -> ParamSpec {
         spec("epochs", ParamKind::Integer { min: 0, max: 10_000 }, "0", summary)
     }
 
@@ -325,11 +322,6 @@ impl Network {
     }
 }
 
-/// The items of a history, oldest first.
-fn items_of(history: History<'_>) -> Vec<u32> {
-    history.items.iter().zip(history.weights).filter(|(_, w)| **w > 0.0).map(|(i, _)| *i).collect()
-}
-
 /// The last `n`.
 fn tail(of: &[u32], n: usize) -> &[u32] {
     &of[of.len().saturating_sub(n)..]
@@ -343,22 +335,38 @@ struct Next {
     /// How often each item is drawn, and items as often as that.
     chances: Vec<f64>,
     draws: Vec<u32>,
-    sequences: Vec<Vec<u32>>,
+    sequences: Vec<InOrder>,
     /// Histories with the item that followed.
     held: Vec<(Vec<u32>, u32)>,
 }
 
 impl Next {
     /// What of a long history a step looks at: half the time its end, where the last events are, half the time a part
-    /// anywhere.
-    fn part(&self, row: usize, longest: usize, noise: &mut Noise) -> &[u32] {
-        let of = &self.sequences[row];
+    /// anywhere. What is of one time stands in another order each time.
+    fn part(&self, row: usize, longest: usize, noise: &mut Noise) -> Cow<'_, [u32]> {
+        let told = &self.sequences[row];
+        let of = match noise.rng() {
+            Some(rng) if told.has_ties() => {
+                let mut told = told.clone();
+                told.shuffle(rng);
+                Cow::Owned(told.items)
+            }
+            _ => Cow::Borrowed(&told.items[..]),
+        };
         let spare = of.len().saturating_sub(longest);
         let from = match noise.rng() {
             Some(rng) if spare > 0 => rng.random_range(0..2 * spare).min(spare),
             _ => spare,
         };
-        &of[from..of.len().min(from + longest)]
+        let part = from..of.len().min(from + longest);
+        match of {
+            Cow::Borrowed(of) => Cow::Borrowed(&of[part]),
+            Cow::Owned(mut of) => {
+                of.truncate(part.end);
+                of.drain(..part.start);
+                Cow::Owned(of)
+            }
+        }
     }
 
     /// The vectors of items, some of which are told by what they are made of alone.
@@ -368,8 +376,9 @@ impl Next {
         if let Some(rng) = drawn {
             let rows = ids.dims()[0];
             let items = self.chances.len();
-            // What is hidden is made of nothing, so it keeps its own.
-            let kept = (0..rows).map(|i| if i < items && rng.random_ratio(1, IDS) { 0.0 } else { 1.0_f32 });
+            // What is made of nothing keeps its own, as does what is hidden.
+            let made = |i: usize| i < items && self.made_of.as_ref().is_some_and(|m| !m.of(i).0.is_empty());
+            let kept = (0..rows).map(|i| if made(i) && rng.random_ratio(1, IDS) { 0.0 } else { 1.0_f32 });
             let kept = TensorData::new(kept.collect::<Vec<_>>(), [rows, 1]);
             let device = ids.device().without_autodiff();
             ids = ids * Tensor::from_data(kept, &device);
@@ -419,7 +428,7 @@ impl Task for Next {
             let (mut shown, mut at, mut first) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
             for row in rows {
                 let part = self.part(*row, length, noise);
-                let (history, places) = self.hide(part, share, noise);
+                let (history, places) = self.hide(&part, share, noise);
                 targets.extend(places.iter().map(|p| part[*p]));
                 at.extend(places.iter().map(|p| (first + p) as i64));
                 first += history.len();
@@ -430,12 +439,10 @@ impl Task for Next {
             let at = whole(at, &told.device());
             told.select(0, at)
         } else {
-            let mut histories: Vec<&[u32]> = Vec::with_capacity(rows.len());
-            for row in rows {
-                let part = self.part(*row, length + 1, noise);
-                histories.push(&part[..part.len() - 1]);
-                targets.extend(&part[1..]);
-            }
+            let parts: Vec<Cow<'_, [u32]>> =
+                rows.iter().map(|row| self.part(*row, length + 1, noise)).collect();
+            let histories: Vec<&[u32]> = parts.iter().map(|part| &part[..part.len() - 1]).collect();
+            parts.iter().for_each(|part| targets.extend(&part[1..]));
             network.encode(table.clone(), &histories, dropout, noise)?
         };
         let candidates = self.candidates(noise);
@@ -463,7 +470,7 @@ impl Task for Next {
     }
 
     fn length(&self, row: usize) -> usize {
-        self.sequences[row].len().min(self.settings.length)
+        self.sequences[row].items.len().min(self.settings.length)
     }
 }
 
@@ -588,20 +595,21 @@ fn made_of(features: &ItemFeatures, known: &Interactions, hidden: bool) -> Resul
 
 impl Next {
     fn new(settings: Settings, made_of: Option<Neighbours>, run: &Run, data: &Interactions) -> Self {
-        let mut sequences: Vec<Vec<u32>> = data.histories().map(items_of).collect();
+        let mut sequences: Vec<InOrder> = data.histories().map(InOrder::of).collect();
         let mut rng = run.rng(73);
         // A history of two is needed to learn from what is left of it.
-        let mut long: Vec<usize> = (0..sequences.len()).filter(|u| sequences[*u].len() > 2).collect();
+        let mut long: Vec<usize> = (0..sequences.len()).filter(|u| sequences[*u].items.len() > 2).collect();
         long.shuffle(&mut rng);
         long.truncate(HELD.min(long.len() / HELD_SHARE));
         let mut held = Vec::with_capacity(long.len());
         for u in long {
+            sequences[u].shuffle(&mut rng);
             if let Some(target) = sequences[u].pop() {
-                held.push((tail(&sequences[u], settings.length).to_vec(), target));
+                held.push((tail(&sequences[u].items, settings.length).to_vec(), target));
             }
         }
-        sequences.retain(|s| s.len() > 1);
-        let draws: Vec<u32> = sequences.iter().flatten().copied().collect();
+        sequences.retain(|s| s.items.len() > 1);
+        let draws: Vec<u32> = sequences.iter().flat_map(|s| &s.items).copied().collect();
         let mut taken: HashMap<u32, usize> = HashMap::new();
         draws.iter().for_each(|i| *taken.entry(*i).or_default() += 1);
         let of = |i: usize| taken.get(&(i as u32)).copied().unwrap_or(0).max(1);
@@ -712,7 +720,7 @@ impl Learnt for Sequence {
         let histories: Vec<Vec<u32>> = pasts
             .iter()
             .map(|past| {
-                let mut items = items_of(past.history);
+                let mut items = InOrder::of(past.history).items;
                 items.retain(|i| (*i as usize) < known_then);
                 tail(&items, scorer.length).to_vec()
             })

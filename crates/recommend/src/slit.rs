@@ -11,6 +11,7 @@
 
 use crate::ease::{ITEMS_MAX, Links, inverse, most_popular, places};
 use crate::fitted::{Learnt, Model, build, load};
+use crate::ties::InOrder;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,7 @@ pub(crate) struct NextLinks {
 
 impl Slit {
     /// `SᵀS` and `SᵀT` over the items that take part, column after column.
-    fn sums(&self, data: &Interactions, place: &[u32], n: usize) -> (Vec<f32>, Vec<f32>) {
+    fn sums(&self, run: &Run, data: &Interactions, place: &[u32], n: usize) -> (Vec<f32>, Vec<f32>) {
         let (mut squares, mut next) = (vec![0.0_f32; n * n], vec![0.0_f32; n * n]);
         let power: Vec<f32> = (0..=self.window).map(|l| self.decay.powi(l as i32) as f32).collect();
         // series[m] = Σ_{s<m} decay^(2 s)
@@ -94,15 +95,13 @@ impl Slit {
             .map(|m| (0..m).map(|s| self.decay.powi(2 * s as i32)).sum::<f64>() as f32)
             .collect();
         let mut items: Vec<usize> = Vec::new();
+        let mut rng = run.rng(76);
         for history in data.histories() {
+            let mut told = InOrder::of(history);
+            told.shuffle(&mut rng);
             items.clear();
-            items.extend(
-                (0..history.len())
-                    .filter(|k| history.weights[*k] > 0.0)
-                    .map(|k| place[history.items[k] as usize])
-                    .filter(|p| *p != u32::MAX)
-                    .map(|p| p as usize),
-            );
+            let places = told.items.iter().map(|i| place[*i as usize]);
+            items.extend(places.filter(|p| *p != u32::MAX).map(|p| p as usize));
             // The last item has no next one and is in no window.
             let cases = items.len().saturating_sub(1);
             for q in 0..cases {
@@ -136,7 +135,7 @@ impl Model for Slit {
         let (taking_part, _) = most_popular(&users, self.items_max);
         drop(users);
         let n = taking_part.len();
-        let (squares, next) = self.sums(data, &places(&taking_part, data.items().len()), n);
+        let (squares, next) = self.sums(run, data, &places(&taking_part, data.items().len()), n);
         run.check()?;
         let p = inverse(squares, n, self.regularization as f32)?;
         run.check()?;

@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tradewind_core::{
-    Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows,
+    Error, Interactions, ParamKind, ParamSpec, Past, RecommenderEntry, Result, Run, SparseRows, TrainingCurve,
 };
 use tradewind_nn::burn;
 use tradewind_nn::burn::module::{Module, Param};
@@ -74,7 +74,12 @@ pub const ENTRY: RecommenderEntry = RecommenderEntry {
             default: "30",
             summary: "Items of a history that a step looks at, drawn evenly.",
         },
-        specs::epochs("5"),
+        ParamSpec {
+            name: "epochs",
+            kind: ParamKind::Integer { min: 1, max: 10_000 },
+            default: "5",
+            summary: "Times that all events are gone over, at most.",
+        },
         specs::patience("2"),
         ParamSpec {
             name: "batch",
@@ -335,6 +340,9 @@ pub(crate) struct Standing {
     /// As safetensors; empty where there was nothing to learn from.
     #[serde(with = "tradewind_core::packed")]
     weights: Vec<u8>,
+    /// How the training went; models of earlier versions have none.
+    #[serde(default)]
+    curve: Option<TrainingCurve>,
     #[serde(skip)]
     scorer: Option<Scorer>,
 }
@@ -352,6 +360,7 @@ struct Told {
     params: TwoTower,
     rows: SparseRows,
     ids: usize,
+    /// The items of each user, but for those held back.
     histories: Vec<Vec<u32>>,
     events: Vec<(u32, u32)>,
     held: Vec<(u32, u32)>,
@@ -363,18 +372,31 @@ struct Told {
 impl Told {
     fn new(params: &TwoTower, rows: SparseRows, ids: usize, run: &Run, data: &Interactions) -> Self {
         let matrix = data.matrix();
-        let histories: Vec<Vec<u32>> = (0..matrix.n_rows()).map(|u| matrix.row(u).0.to_vec()).collect();
+        let mut histories: Vec<Vec<u32>> = (0..matrix.n_rows()).map(|u| matrix.row(u).0.to_vec()).collect();
         // Somebody with one item tells nothing.
         let all = histories.iter().enumerate().filter(|h| h.1.len() > 1);
         let mut events: Vec<(u32, u32)> =
             all.flat_map(|(u, h)| h.iter().map(move |i| (u as u32, *i))).collect();
         events.shuffle(&mut run.rng(84));
-        let held = events.split_off(events.len() - HELD.min(events.len() / HELD_SHARE));
+        let mut held = events.split_off(events.len() - HELD.min(events.len() / HELD_SHARE));
+        // What is held back is not shown beside other events either.
+        for (user, item) in &held {
+            histories[*user as usize].retain(|i| i != item);
+        }
+        events.retain(|e| histories[e.0 as usize].len() > 1);
+        held.retain(|e| !histories[e.0 as usize].is_empty());
         let mut counts = vec![0.0; matrix.n_columns()];
         events.iter().for_each(|e| counts[e.1 as usize] += 1.0);
         let taken = (0..counts.len() as u32).filter(|i| counts[*i as usize] > 0.0).collect();
         let shares = counts.iter().map(|n| n / events.len().max(1) as f64).collect();
         Self { params: params.clone(), rows, ids, histories, events, held, taken, shares }
+    }
+
+    /// The loss on what is held back of someone who says how often each item is taken, whoever asks.
+    fn by_popularity(&self) -> Option<f64> {
+        let least = 1.0 / self.events.len().max(1) as f64;
+        let of = |(_, item): &(u32, u32)| -self.shares[*item as usize].max(least).ln();
+        (!self.held.is_empty()).then(|| self.held.iter().map(of).sum::<f64>() / self.held.len() as f64)
     }
 
     /// What an item is made of, without its id where that is left out and something is left.
@@ -485,9 +507,7 @@ impl Task for Told {
             .map(|part| {
                 let (mut x, mut scores, mut loss) = (vec![0.0; width], vec![0.0; n], 0.0);
                 for (k, (user, target)) in part.iter().enumerate() {
-                    let history: Vec<u32> =
-                        self.histories[*user as usize].iter().copied().filter(|i| i != target).collect();
-                    scorer.user(&history, &mut x);
+                    scorer.user(&self.histories[*user as usize], &mut x);
                     let panels = if k % 2 == 0 { &scorer.panels } else { &bare };
                     panels.products(&x, &mut scores);
                     let raised = |i: u32| f64::from(scores[i as usize]) / self.params.temperature;
@@ -515,6 +535,7 @@ impl Model for TwoTower {
             features: ItemFeatures::learn(self.items_min, run, data)?,
             ids: data.items().len(),
             weights: vec![],
+            curve: None,
             scorer: None,
         };
         let rows = out.rows(data);
@@ -522,8 +543,9 @@ impl Model for TwoTower {
         if task.events.is_empty() {
             return Ok(out);
         }
+        let device = tradewind_nn::device::of(run)?.autodiff();
         let by_id = |i: usize| task.rows.row(i).0.len() == 1;
-        let network = Towers::new(self, out.ids, out.features.columns(), by_id, &Device::flex().autodiff(), run);
+        let network = Towers::new(self, out.ids, out.features.columns(), by_id, &device, run);
         let params = TrainParams {
             epochs: self.epochs,
             batch: self.batch.min(task.events.len().div_ceil(STEPS_MIN)),
@@ -539,6 +561,7 @@ impl Model for TwoTower {
         let weights = Weights::of(&trained.network);
         out.scorer = Some(Scorer::new(&weights, &task.rows, self.width));
         out.weights = weights.to_safetensors(&HashMap::new())?;
+        out.curve = Some(trained.told("", "cross-entropy", task.by_popularity()));
         Ok(out)
     }
 
@@ -561,6 +584,10 @@ impl Model for TwoTower {
 
 impl Learnt for Standing {
     const SPARSE: bool = false;
+
+    fn training_curves(&self) -> Vec<TrainingCurve> {
+        self.curve.clone().into_iter().collect()
+    }
 
     fn score(&self, _known: &Interactions, pasts: &[Past<'_>], out: &mut [f32]) {
         let Some(scorer) = &self.scorer else { return };

@@ -22,23 +22,30 @@ pub struct Split {
 }
 
 /// Holds back the last event of every user with at least `events_min` events (2 at the least). Of events of equal
-/// `ds` the last in the order of items counts as the last.
+/// `ds` one is drawn as the last.
 ///
 /// ```
-/// use tradewind_core::{EventSettings, Interaction, Interactions};
+/// use tradewind_core::{EventSettings, Interaction, Interactions, Run};
 /// use tradewind_recommend::evaluate::leave_last_out;
 /// let rows = [("ann", "tea", 1), ("ann", "cup", 2), ("bob", "tea", 1)].map(|(u, i, t)| Interaction::plain(u, i, t));
 /// let data = Interactions::build(rows, &EventSettings::default()).unwrap();
-/// let split = leave_last_out(&data, 2);
+/// let split = leave_last_out(&Run::new(1), &data, 2);
 /// assert_eq!((split.held.len(), split.train.len()), (1, 2));
 /// assert_eq!((split.held[0].user.as_str(), split.held[0].items[0].as_str()), ("ann", "cup"));
 /// ```
-pub fn leave_last_out(data: &Interactions, events_min: usize) -> Split {
+pub fn leave_last_out(run: &Run, data: &Interactions, events_min: usize) -> Split {
     let events_min = events_min.max(2);
-    split(data, |user, k| {
-        let n = data.history(user).len();
-        n >= events_min && k + 1 == n
-    })
+    let mut rng = run.rng(12);
+    let last: Vec<Option<usize>> = data
+        .histories()
+        .map(|history| {
+            let n = history.len();
+            let end = *history.ds.last().filter(|_| n >= events_min)?;
+            let first = history.ds.partition_point(|ds| *ds < end);
+            Some(if n - first > 1 { rng.random_range(first..n) } else { first })
+        })
+        .collect();
+    split(data, |user, k| last[user as usize] == Some(k))
 }
 
 /// Holds back each event with the chance `share`; of a user's history at least one event stays.

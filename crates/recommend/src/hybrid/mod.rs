@@ -274,7 +274,7 @@ impl Hybrid {
 
     pub(crate) fn split(&self, run: &Run, data: &Interactions, ordered: bool) -> Split {
         match (self.held_back, ordered) {
-            (HeldBack::Last, _) | (HeldBack::Auto, true) => leave_last_out(data, 3),
+            (HeldBack::Last, _) | (HeldBack::Auto, true) => leave_last_out(run, data, 3),
             (HeldBack::Random, _) | (HeldBack::Auto, false) => random(run, data, 0.1),
             (HeldBack::Period, _) => {
                 let all = data.histories().flat_map(|h| h.ds.first().copied());

@@ -523,6 +523,19 @@ fn a_cancelled_run_stops() {
 }
 
 #[test]
+fn what_is_trained_in_rounds_keeps_its_curve() {
+    let data = mixed(9);
+    for name in ["sasrec", "gru4rec", "bert4rec", "two_tower"] {
+        let entry = tradewind_recommend::entry(name).unwrap();
+        let fitted = (entry.build)(&Params::new()).unwrap().fit(&Run::new(1), &data).unwrap();
+        let curves = fitted.training_curves();
+        assert_eq!(curves.len(), 1, "{name}");
+        assert!(curves[0].epochs.len() > 1 && curves[0].constant.is_some(), "{name}: {curves:?}");
+        assert_eq!((entry.load)(fitted.save().unwrap()).unwrap().training_curves(), curves, "{name}");
+    }
+}
+
+#[test]
 fn one_answer_at_a_time_is_the_same_answer() {
     let data = mixed(10);
     let n = data.items().len();

@@ -95,7 +95,7 @@ fn shop() -> Interactions {
 
 #[test]
 fn groups_are_told_apart_and_make_up_the_whole() {
-    let split = evaluate::leave_last_out(&shop(), 3);
+    let split = evaluate::leave_last_out(&Run::new(1), &shop(), 3);
     let model = (tradewind_recommend::entry("item_knn").unwrap().build)(&Params::new()).unwrap();
     let fitted = model.fit(&Run::new(1), &split.train).unwrap();
     let labels: Vec<&str> = (0..split.held.len()).map(|k| if k % 3 == 0 { "new" } else { "old" }).collect();

@@ -42,7 +42,7 @@ fn whole(data: &Interactions, split: &Split) {
 #[test]
 fn the_last_of_each_is_held_back() {
     let data = data(50, 30, 9);
-    let split = evaluate::leave_last_out(&data, 3);
+    let split = evaluate::leave_last_out(&Run::new(1), &data, 3);
     whole(&data, &split);
     for Held { user, items } in &split.held {
         let history = data.history(data.users().find(user).unwrap());
@@ -51,6 +51,29 @@ fn the_last_of_each_is_held_back() {
     }
     let long = data.histories().filter(|h| h.len() >= 3).count();
     assert_eq!(split.held.len(), long);
+}
+
+#[test]
+fn of_one_time_any_is_held_back() {
+    // Baskets of three, the last of which is told apart by nothing but names.
+    let rows: Vec<(String, String, i64)> = (0..300)
+        .flat_map(|u| (0..6).map(move |k| (format!("u{u:03}"), format!("i{}", (u + k) % 6), k as i64 / 3)))
+        .collect();
+    let rows = rows.iter().map(|(u, i, t)| Interaction::plain(u, i, *t));
+    let data = Interactions::build(rows, &EventSettings::default()).unwrap();
+    let split = evaluate::leave_last_out(&Run::new(1), &data, 3);
+    whole(&data, &split);
+    let mut places = [0; 3];
+    for Held { user, items } in &split.held {
+        let history = data.history(data.users().find(user).unwrap());
+        let item = data.items().find(&items[0]).unwrap();
+        let at = history.items.iter().position(|i| *i == item).unwrap();
+        assert_eq!(history.ds[at], 1);
+        places[at - 3] += 1;
+    }
+    assert!(places.iter().all(|n| (70..130).contains(n)), "{places:?}");
+    let again = evaluate::leave_last_out(&Run::new(1), &data, 3);
+    assert_eq!(again.held, split.held);
 }
 
 #[test]
@@ -109,7 +132,7 @@ fn what_follows_is_told_by_order_where_taste_cannot() {
         .collect();
     let rows = rows.iter().map(|(u, i, t)| Interaction::plain(u, i, *t));
     let data = Interactions::build(rows, &EventSettings::default()).unwrap();
-    let split = evaluate::leave_last_out(&data, 3);
+    let split = evaluate::leave_last_out(&Run::new(1), &data, 3);
     let first = |name: &str| {
         let model = (tradewind_recommend::entry(name).unwrap().build)(&Params::new()).unwrap();
         let fitted = model.fit(&Run::new(1), &split.train).unwrap();

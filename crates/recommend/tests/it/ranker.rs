@@ -45,7 +45,7 @@ fn fit(name: &str, models: &str, run: &Run, data: &Interactions) -> Box<dyn Fitt
 
 #[test]
 fn trees_find_what_no_member_knows() {
-    let Split { train, held } = leave_last_out(&cheap_at_last(), 2);
+    let Split { train, held } = leave_last_out(&Run::new(1), &cheap_at_last(), 2);
     let run = Run::new(1);
     let ndcg = |fitted: &dyn FittedRecommender| {
         evaluate(&run, fitted, &held, &[10], &Ask::new(10)).unwrap().at[0].ndcg.mean

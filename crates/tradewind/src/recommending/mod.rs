@@ -213,7 +213,7 @@ impl HeldBack {
         some(data)?;
         let mut check = ParamCheck::new();
         let split = match self {
-            Self::Last => evaluate::leave_last_out(data, 3),
+            Self::Last => evaluate::leave_last_out(run, data, 3),
             Self::Random(share) => {
                 check.require(share > 0.0 && share < 1.0, "share", share, "above 0 and below 1").finish()?;
                 evaluate::random(run, data, share)
