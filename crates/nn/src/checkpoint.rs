@@ -2,7 +2,7 @@
 
 use crate::optimise::Optimiser;
 use crate::schedule::Plateau;
-use crate::train::Epoch;
+use crate::train::{Epoch, TrainParams};
 use crate::weights::Weights;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,15 @@ const STATE: &str = "state.";
 /// The remark that says where a training stands.
 const ABOUT: &str = "tradewind.training";
 
+/// What a training is told by, as JSON: another one cannot go on from its checkpoint. How long it goes on may change.
+pub(crate) fn origin(params: &TrainParams, seed: u64, rows: usize) -> Result<String> {
+    let params = TrainParams { epochs: 0, patience: 0, ..params.clone() };
+    serde_json::to_string(&serde_json::json!({ "seed": seed, "rows": rows, "params": params })).map_err(saved)
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct About {
+    of: String,
     steps: u64,
     curve: Vec<Epoch>,
     plateau: Plateau,
@@ -32,6 +39,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub(crate) fn of<M: Module>(
+        of: &str,
         network: &M,
         best: &M,
         optimiser: &Optimiser,
@@ -47,7 +55,10 @@ impl Checkpoint {
         for (name, values) in optimiser.states() {
             all.of.insert(format!("{STATE}{name}"), (vec![values.len()], values.to_vec()));
         }
-        Self { about: About { steps: optimiser.steps(), curve: curve.to_vec(), plateau }, all }
+        Self {
+            about: About { of: of.to_owned(), steps: optimiser.steps(), curve: curve.to_vec(), plateau },
+            all,
+        }
     }
 
     fn part(&self, prefix: &str) -> Weights {
@@ -69,6 +80,18 @@ impl Checkpoint {
     /// A network of another form.
     pub fn best_weights<M: Module>(&self, network: M) -> Result<M> {
         self.part(BEST).put_into(network)
+    }
+
+    /// # Errors
+    /// A checkpoint of a training of other parameters, seed or number of rows.
+    pub(crate) fn check(&self, of: &str) -> Result<()> {
+        if self.about.of == of {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "the checkpoint is of another training, {}, and this one is {of}: go on as it was, or begin anew",
+            self.about.of
+        )))
     }
 
     pub(crate) fn resume(&self, optimiser: &mut Optimiser) {

@@ -6,6 +6,8 @@ use burn::tensor::{ElementConversion, Int};
 
 /// Keeps densities away from zero.
 const TINY: f64 = 1e-6;
+/// The least `alpha` of [`negative_binomial`].
+pub const ALPHA_MIN: f64 = 1e-3;
 
 fn mean<const D: usize>(each: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
     match mask {
@@ -86,11 +88,10 @@ pub fn ln_gamma<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let series = inverse * ((square.clone() * (1.0 / 1260.0) - 1.0 / 360.0) * square + 1.0 / 12.0);
     let stirling =
         (up.clone() - 0.5) * up.clone().log() - up + 0.5 * (2.0 * std::f64::consts::PI).ln() + series;
-    let mut product = x.clone();
-    for k in 1..6 {
-        product = product * (x.clone() + f64::from(k));
-    }
-    stirling - product.log()
+    // In two halves, since six large numbers together are too large.
+    let product =
+        |from: u32| (from..from + 3).fold(x.clone().ones_like(), |p, k| p * (x.clone() + f64::from(k)));
+    stirling - product(0).log() - product(3).log()
 }
 
 /// Poisson: `log_rate` is the logarithm of the mean. Without the part that depends on the truth alone.
@@ -98,14 +99,16 @@ pub fn poisson<const D: usize>(log_rate: Tensor<D>, truth: Tensor<D>, mask: Opti
     mean(log_rate.clone().exp() - truth * log_rate, mask)
 }
 
-/// Negative binomial with mean `mean` and variance `mean + alpha · mean²`, both above zero (Salinas et al. 2020).
+/// Negative binomial with mean `centre` and variance `centre + alpha · centre²`, both above zero (Salinas et al. 2020).
+/// Below [`ALPHA_MIN`] `alpha` counts as that: closer to a Poisson count single precision tells no difference.
 pub fn negative_binomial<const D: usize>(
     centre: Tensor<D>,
     alpha: Tensor<D>,
     truth: Tensor<D>,
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
-    let r = (alpha.clone() + TINY).recip();
+    let alpha = alpha.clamp_min(ALPHA_MIN);
+    let r = alpha.clone().recip();
     let spread = (alpha * centre.clone()).log1p();
     let likelihood = ln_gamma(truth.clone() + r.clone())
         - ln_gamma(truth.clone() + 1.0)

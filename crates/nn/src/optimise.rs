@@ -63,7 +63,8 @@ pub struct OptimiserParams {
     pub decay: f64,
     /// The norm of all gradients together is brought down to this; none: it is left.
     pub clip: Option<f64>,
-    /// Rates of parts of a network by the beginning of their paths, as factors: 0 freezes. The longest beginning counts.
+    /// Rates of parts of a network by the beginning of their paths (`layers.1`, not half a name), as factors: 0 freezes. The
+    /// longest beginning counts.
     pub rates: Vec<(String, f64)>,
 }
 
@@ -82,6 +83,8 @@ impl OptimiserParams {
                 check.require(share(momentum), "momentum", momentum, "0 to below 1");
             }
             Method::Adam { beta1, beta2 } | Method::AdamW { beta1, beta2 } => {
+                // In single precision, in which moments are kept.
+                let share = |v: f64| share(v) && (v as f32) < 1.0;
                 check.require(share(beta1), "beta1", beta1, "0 to below 1");
                 check.require(share(beta2), "beta2", beta2, "0 to below 1");
             }
@@ -230,7 +233,12 @@ impl Optimiser {
             .params
             .rates
             .iter()
-            .filter(|(begin, _)| path.starts_with(begin.as_str()))
+            .filter(|(begin, _)| {
+                let rest = path.strip_prefix(begin.as_str());
+                rest.is_some_and(|rest| {
+                    begin.is_empty() || begin.ends_with('.') || rest.is_empty() || rest.starts_with('.')
+                })
+            })
             .max_by_key(|(begin, _)| begin.len());
         longest.map_or(1.0, |(_, rate)| *rate)
     }

@@ -130,7 +130,8 @@ impl Plateau {
     /// Takes the loss of an epoch in.
     pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
         let Schedule::Plateau { patience, factor } = *schedule else { return };
-        if self.best.is_none_or(|best| loss < best) {
+        // What is no number is no better, whatever came before.
+        if loss.is_finite() && self.best.is_none_or(|best| loss < best) {
             (self.best, self.waited) = (Some(loss), 0);
             return;
         }
@@ -165,6 +166,21 @@ mod tests {
         // One beyond the end is the end.
         assert_eq!(at(cycle, 5000), at(cycle, 999));
         assert!(Schedule::OneCycle { rise: 1.0 }.checked().is_err());
+    }
+
+    #[test]
+    fn a_plateau_begins_with_the_first_number() {
+        let schedule = Schedule::Plateau { patience: 1, factor: 0.5 };
+        let mut seen = Plateau::default();
+        let shares: Vec<f64> = [f64::NAN, 1.0, 0.9, 0.8]
+            .into_iter()
+            .map(|loss| {
+                seen.observe(&schedule, loss);
+                seen.share
+            })
+            .collect();
+        assert_eq!(shares, [0.5; 4]);
+        assert_eq!(seen.best, Some(0.8));
     }
 
     #[test]

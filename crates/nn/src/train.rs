@@ -11,7 +11,7 @@
 //! The losses of every epoch are kept ([`Trained::curve`]); [`tradewind_core::training_curve`] says by stated rules whether they
 //! tell of under- or overfitting, and is what saved models carry.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, origin};
 use crate::noise::Noise;
 use crate::optimise::{Collected, Optimiser, OptimiserParams};
 use crate::schedule::{Plateau, Schedule};
@@ -163,7 +163,9 @@ pub fn train<T: Task>(
     let mut optimiser = Optimiser::new(params.optimiser.clone())?;
     let (mut network, mut curve, mut plateau) = (network, Vec::<Epoch>::new(), Plateau::default());
     let mut best_network = None;
+    let origin = origin(params, run.seed, n)?;
     if let Some(from) = from {
+        from.check(&origin)?;
         network = from.weights(network)?;
         best_network = Some(from.best_weights(network.clone())?);
         (curve, plateau) = (from.curve().to_vec(), from.plateau());
@@ -225,7 +227,7 @@ pub fn train<T: Task>(
             best_network = Some(network.clone());
         }
         let best = best_network.as_ref().unwrap_or(&network);
-        if !keep(&Checkpoint::of(&network, best, &optimiser, &curve, plateau))? {
+        if !keep(&Checkpoint::of(&origin, &network, best, &optimiser, &curve, plateau))? {
             break;
         }
     }

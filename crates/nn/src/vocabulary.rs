@@ -39,10 +39,19 @@ pub struct Candidates {
 
 impl Candidates {
     /// Of ids, each with its chance of being drawn once; `ids` are as many draws.
-    pub fn new(ids: Vec<u32>, chances: &[f64]) -> Self {
+    ///
+    /// # Errors
+    /// An id without a chance, or with one that is not above zero.
+    pub fn new(ids: Vec<u32>, chances: &[f64]) -> Result<Self> {
         let n = ids.len() as f64;
-        let corrections = ids.iter().map(|id| -(n * chances[*id as usize]).ln() as f32).collect();
-        Self { ids: ids.into(), corrections }
+        let of = |id: &u32| {
+            let chance = chances.get(*id as usize).copied().filter(|c| c.is_finite() && *c > 0.0);
+            let none =
+                || Error::Invalid(format!("candidate {id} is never drawn: give each a chance above zero"));
+            Ok(-(n * chance.ok_or_else(none)?).ln() as f32)
+        };
+        let corrections = ids.iter().map(of).collect::<Result<_>>()?;
+        Ok(Self { ids: ids.into(), corrections })
     }
 }
 
@@ -78,6 +87,7 @@ pub fn loss(
     let within = |ids: &[u32]| ids.iter().all(|id| (*id as usize) < v);
     let fits = n == targets.len()
         && n > 0
+        && d > 0
         && d == e
         && b == v
         && within(targets)
@@ -424,7 +434,7 @@ mod tests {
         let targets: Vec<u32> = (0..n as u32).map(|t| t * 7 % v as u32).collect();
         let chances = vec![1.0 / v as f64; v];
         // An id twice, and some that are targets.
-        let sampled = Candidates::new(vec![3, 3, 14, 21, 0, 39], &chances);
+        let sampled = Candidates::new(vec![3, 3, 14, 21, 0, 39], &chances).unwrap();
         for candidates in [None, Some(&sampled)] {
             let made = |fused: bool| {
                 let of = |count: usize, stream, shape: [usize; 2]| {
@@ -453,6 +463,13 @@ mod tests {
             for (a, b) in fused.iter().flatten().zip(plain.iter().flatten()) {
                 assert!((a - b).abs() < 2e-6 + 1e-4 * b.abs(), "{a} {b}");
             }
+        }
+    }
+
+    #[test]
+    fn candidates_need_chances() {
+        for (ids, chances) in [(vec![5], vec![0.2; 5]), (vec![0], vec![0.0]), (vec![0], vec![f64::NAN])] {
+            assert!(Candidates::new(ids, &chances).is_err());
         }
     }
 

@@ -173,7 +173,7 @@ impl Weights {
         safetensors::serialize(views, Some(remarks.clone())).map_err(|e| invalid(&e))
     }
 
-    /// From safetensors, with their remarks. Halves are read as whole floats.
+    /// From safetensors, with their remarks. F64 and BF16 are read as single floats.
     ///
     /// # Errors
     /// Bytes that are no safetensors, numbers that are no floats.

@@ -387,11 +387,11 @@ impl Next {
     }
 
     /// Items that stand for all.
-    fn candidates(&self, noise: &mut Noise) -> Option<Candidates> {
+    fn candidates(&self, noise: &mut Noise) -> Result<Option<Candidates>> {
         let n = self.settings.negatives;
-        let rng = noise.rng().filter(|_| n > 0)?;
+        let Some(rng) = noise.rng().filter(|_| n > 0) else { return Ok(None) };
         let ids = (0..n).map(|_| self.draws[rng.random_range(0..self.draws.len())]).collect();
-        Some(Candidates::new(ids, &self.chances))
+        Candidates::new(ids, &self.chances).map(Some)
     }
 
     /// A history with some events hidden, and their places: each with the chance `share`, or, one time in
@@ -445,7 +445,7 @@ impl Task for Next {
             parts.iter().for_each(|part| targets.extend(&part[1..]));
             network.encode(table.clone(), &histories, dropout, noise)?
         };
-        let candidates = self.candidates(noise);
+        let candidates = self.candidates(noise)?;
         vocabulary::loss(told, table, network.bias.val(), &targets, candidates.as_ref())
     }
 

@@ -196,7 +196,8 @@ impl Frozen {
 }
 
 fn rectified(mut x: Vec<f32>) -> Vec<f32> {
-    x.iter_mut().for_each(|v| *v = v.max(0.0));
+    // What is not a number stays so.
+    x.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
     x
 }
 

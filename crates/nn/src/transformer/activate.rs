@@ -102,6 +102,16 @@ mod tests {
     use burn::tensor::Device;
 
     #[test]
+    fn what_is_not_a_number_stays_so() {
+        let device = Device::flex();
+        let odd = || Tensor::<1>::from_floats([f32::NAN, -1.0, 2.0], &device);
+        for by in [Activation::Relu, Activation::Gelu, Activation::Silu] {
+            let told = crate::values(by.of(odd()));
+            assert!(told[0].is_nan() && told[1] <= 0.0 && told[2] > 1.7, "{by:?}: {told:?}");
+        }
+    }
+
+    #[test]
     fn activations_and_their_slopes_are_those_of_burns_operations() {
         let device = Device::flex().autodiff();
         let points: Vec<f32> = (-400..400).map(|i| i as f32 * 0.02 + 0.005).collect();

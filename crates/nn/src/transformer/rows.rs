@@ -284,7 +284,8 @@ impl Activation {
         vectorised!({
             let both = out.iter_mut().zip(x);
             match self {
-                Self::Relu => both.for_each(|(o, x)| *o = x.max(0.0)),
+                // What is not a number stays so, as everywhere.
+                Self::Relu => both.for_each(|(o, x)| *o = if *x < 0.0 { 0.0 } else { *x }),
                 Self::Gelu => both.for_each(|(o, x)| *o = gelu(*x).0),
                 Self::Silu => both.for_each(|(o, x)| *o = x * sigmoid(*x)),
             }
@@ -296,7 +297,7 @@ impl Activation {
         vectorised!({
             let both = d.iter_mut().zip(x);
             match self {
-                Self::Relu => both.for_each(|(d, x)| *d = if *x > 0.0 { *d } else { 0.0 }),
+                Self::Relu => both.for_each(|(d, x)| *d = if *x <= 0.0 { 0.0 } else { *d }),
                 Self::Gelu => both.for_each(|(d, x)| *d *= gelu(*x).1),
                 Self::Silu => both.for_each(|(d, x)| {
                     let s = sigmoid(*x);

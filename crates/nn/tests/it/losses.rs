@@ -201,6 +201,21 @@ fn likelihoods_are_their_densities() {
 }
 
 #[test]
+fn counts_that_spread_no_wider_than_chance_cost_what_a_poisson_count_does() {
+    let (at, truth) = ([4.0_f64, 0.5, 40.0], [3.0_f64, 0.0, 52.0]);
+    let poisson = (0..3).map(|k| at[k] - truth[k] * at[k].ln() + ln_gamma(truth[k] + 1.0)).sum::<f64>() / 3.0;
+    for alpha in [1e-3, 1e-5, 1e-8, 1e-12] {
+        let told = losses::negative_binomial(row(&at), row(&[alpha; 3]), row(&truth), None);
+        let told = losses::value(&told);
+        assert!((told - poisson).abs() < 0.03, "{alpha}: {told} {poisson}");
+    }
+    for x in [1e6, 1e8, 1e10] {
+        let told = f64::from(losses::ln_gamma(row(&[x])).into_scalar::<f32>());
+        assert!((told / ln_gamma(x) - 1.0).abs() < 1e-5, "{x}: {told}");
+    }
+}
+
+#[test]
 fn a_mask_leaves_out_what_it_covers() {
     let told = losses::mse(row(&[1.0, 5.0, 3.0]), row(&[0.0, 0.0, 1.0]), Some(row(&[1.0, 0.0, 1.0])));
     assert!((losses::value(&told) - 2.5).abs() < 1e-5);

@@ -129,6 +129,25 @@ fn a_training_that_was_broken_off_goes_on_to_the_bit() {
     assert_eq!(again.curve, whole.curve);
     assert_eq!(Weights::of(&again.network), Weights::of(&whole.network));
     assert!(Checkpoint::from_bytes(&kept[..kept.len() - 9]).is_err());
+    // Another training does not go on from it; a longer one does.
+    let keep = &mut |_: &Checkpoint| Ok(true);
+    let mut go_on = |seed, task: &Sums, params: &TrainParams| {
+        train(&Run::new(seed), task, task.network(0.1), params, Some(&from), keep).map(|t| t.curve.len())
+    };
+    let sgd = OptimiserParams {
+        method: Method::Sgd { momentum: 0.9, nesterov: false },
+        ..OptimiserParams::default()
+    };
+    for fault in [
+        go_on(8, &task, &params),
+        go_on(9, &Sums::new(199), &params),
+        go_on(9, &task, &TrainParams { batch: params.batch + 1, ..params.clone() }),
+        go_on(9, &task, &TrainParams { optimiser: sgd, ..params.clone() }),
+    ] {
+        assert!(fault.unwrap_err().to_string().contains("another training"));
+    }
+    let longer = TrainParams { epochs: params.epochs + 1, patience: 0, ..params.clone() };
+    assert_eq!(go_on(9, &task, &longer).unwrap(), params.epochs + 1);
 }
 
 #[test]
