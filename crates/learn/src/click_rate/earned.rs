@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tradewind_core::{Result, Run};
 
 /// Parts of the rows, each counted on the others.
 pub(super) const FOLDS: usize = 10;
@@ -49,30 +50,37 @@ pub(super) fn raw(clicks: f64, showings: f64, rate: f64) -> [f64; 2] {
 impl Shown<'_> {
     /// Counts each field and the `pairs` pairs of fields that say most beyond their two, at most; with what each row that is
     /// learnt from may know of it.
-    pub(super) fn count(&self, pairs: usize) -> Vec<(Earned, Vec<[f64; 2]>)> {
+    ///
+    /// # Errors
+    /// Cancellation.
+    pub(super) fn count(&self, run: &Run, pairs: usize) -> Result<Vec<(Earned, Vec<[f64; 2]>)>> {
         let fields = self.words.len();
         let count = |of: Vec<usize>| {
+            run.check()?;
             let mut earned = Earned { fields: of, ..Earned::default() };
             let counts = earned.fit(self);
-            (earned, counts)
+            Ok((earned, counts))
         };
-        let mut all: Vec<(Earned, Counts)> = (0..fields).into_par_iter().map(|k| count(vec![k])).collect();
+        let mut all: Vec<(Earned, Counts)> =
+            (0..fields).into_par_iter().map(|k| count(vec![k])).collect::<Result<_>>()?;
+        let counted = if pairs > 0 { fields } else { 0 };
         let candidates: Vec<[usize; 2]> =
-            (0..fields).flat_map(|a| (a + 1..fields).map(move |b| [a, b])).collect();
+            (0..counted).flat_map(|a| (a + 1..counted).map(move |b| [a, b])).collect();
         let mut gains: Vec<(f64, [usize; 2])> = candidates
             .into_par_iter()
-            .map(|[a, b]| (self.gain([&all[a].1, &all[b].1], &count(vec![a, b]).1), [a, b]))
-            .filter(|(gain, _)| *gain > 0.0)
-            .collect();
+            .map(|[a, b]| Ok((self.gain([&all[a].1, &all[b].1], &count(vec![a, b])?.1), [a, b])))
+            .collect::<Result<_>>()?;
+        gains.retain(|(gain, _)| *gain > 0.0);
         gains.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
         gains.truncate(pairs);
-        let chosen: Vec<_> = gains.into_par_iter().map(|(_, pair)| count(pair.to_vec())).collect();
+        let chosen: Vec<_> =
+            gains.into_par_iter().map(|(_, pair)| count(pair.to_vec())).collect::<Result<_>>()?;
         all.extend(chosen);
         let told = |(earned, counts): (Earned, Counts)| {
             let told = counts.iter().map(|[clicks, shown]| raw(*clicks, *shown, self.rate)).collect();
             (earned, told)
         };
-        all.into_iter().map(told).collect()
+        Ok(all.into_iter().map(told).collect())
     }
 
     /// How much log loss a row the counts of a pair take off what its two fields say together.
@@ -126,7 +134,8 @@ impl Earned {
                 .all(|(mean, deviation)| number(*mean) && number(*deviation) && *deviation > 0.0)
     }
 
-    /// Counts all rows, and gives what each row's part may know: the others.
+    /// Counts all rows, and gives what each row's part may know: the others, as if there were as many of them as of all,
+    /// which is what is known once the rows are asked about that were not there.
     fn fit(&mut self, shown: &Shown<'_>) -> Counts {
         let fields = shown.words.len();
         let keys: Vec<usize> =
@@ -152,8 +161,20 @@ impl Earned {
         let whole: Vec<[f64; 2]> = (0..n).map(|place| of(place, None)).collect();
         self.clicks = whole.iter().map(|of| of[0] as f32).collect();
         self.showings = whole.iter().map(|of| of[1] as f32).collect();
-        let counts: Counts =
-            places.iter().zip(shown.fold).map(|(place, fold)| of(*place, Some(*fold))).collect();
+        let mut masses = [0.0_f64; FOLDS];
+        shown
+            .fold
+            .iter()
+            .zip(shown.weights)
+            .for_each(|(fold, w)| masses[usize::from(*fold)] += f64::from(*w));
+        let mass: f64 = masses.iter().sum();
+        // With all the rows in one part there are no others.
+        let up = masses.map(|own| if mass - own > 0.0 { mass / (mass - own) } else { 1.0 });
+        let counts: Counts = places
+            .iter()
+            .zip(shown.fold)
+            .map(|(place, fold)| of(*place, Some(*fold)).map(|n| n * up[usize::from(*fold)]))
+            .collect();
         let told: Vec<[f64; 2]> = counts.iter().map(|[clicks, n]| raw(*clicks, *n, shown.rate)).collect();
         for k in 0..2 {
             let mean = told.iter().map(|t| t[k]).sum::<f64>() / told.len().max(1) as f64;
@@ -161,5 +182,40 @@ impl Earned {
             self.scale[k] = (mean, variance.sqrt().max(1e-6));
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngExt;
+
+    #[test]
+    fn what_is_asked_later_is_known_as_what_was_learnt_from() {
+        let (n, run) = (20_000, Run::new(1));
+        let mut rng = run.rng(0);
+        let mut of = |end: u8| (0..n).map(|_| rng.random_range(0..end)).collect::<Vec<u8>>();
+        let codes: Vec<usize> = of(2).into_iter().map(usize::from).collect();
+        let (clicks, fold): (Vec<f32>, _) =
+            (of(10).iter().map(|c| f32::from(u8::from(*c == 0))).collect(), of(10));
+        let (words, weights) = ([2], vec![1.0; n]);
+        let rate = clicks.iter().map(|c| f64::from(*c)).sum::<f64>() / n as f64;
+        let shown =
+            Shown { words: &words, codes: &codes, clicks: &clicks, weights: &weights, fold: &fold, rate };
+        let (earned, told) = shown.count(&run, 0).unwrap().remove(0);
+        assert_eq!(told.len(), n);
+        for word in 0..2 {
+            let later = earned.raw(word, rate);
+            for k in 0..2 {
+                let (mean, deviation) = earned.scale[k];
+                assert!(
+                    ((later[k] - mean) / deviation).abs() < 3.0,
+                    "{word} {k}: {later:?} {:?}",
+                    earned.scale
+                );
+            }
+        }
+        run.cancel();
+        assert!(shown.count(&run, 3).is_err());
     }
 }

@@ -164,7 +164,7 @@ impl ClickRate {
             fold: &fold,
             rate: fitted.rate,
         };
-        let counted = run.install(|| shown.count(self.pairs));
+        let counted = run.install(|| shown.count(run, self.pairs))?;
         run.check()?;
         let (earned, told): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
         fitted.earned = earned;

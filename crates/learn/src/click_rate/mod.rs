@@ -302,7 +302,10 @@ impl FittedClickRate {
                 }
             }
             for (earned, told) in self.earned.iter().zip(told) {
-                let scaled = |k: usize| ((told[i][k] - earned.scale[k].0) / earned.scale[k].1) as f32;
+                let scaled = |k: usize| {
+                    let (mean, deviation) = earned.scale[k];
+                    ((told[i][k] - mean) / deviation).clamp(-FAR, FAR) as f32
+                };
                 numbers.extend([scaled(0), scaled(1)]);
             }
         }
