@@ -9,6 +9,7 @@
 //! | `methods` | `default` | names of other methods with commas between, each with its own defaults; `default` is `ets,theta,stl` |
 //! | `how` | `mean` | `mean` or `median` of the forecasts at each step |
 //! | `season_length` | by frequency | steps of a season, for all members that have one |
+//! | `horizon` | by frequency | the furthest step that is learnt, for all members that learn one; best set to the steps wanted |
 //! | `calendar` | `plain` | whose holidays are looked at, for all members that look at a calendar |
 //!
 //! The default members were chosen on held-out ends of the M3 monthly and quarterly histories and on M1 (OWA averaged over
@@ -58,6 +59,12 @@ pub const ENTRY: ForecasterEntry = ForecasterEntry {
             summary: "what is taken of the forecasts at each step",
         },
         SEASON_LENGTH,
+        ParamSpec {
+            name: "horizon",
+            kind: ParamKind::Integer { min: 1, max: 1000 },
+            default: "",
+            summary: "the furthest step that is learnt, for all members that learn one; by the frequency when not given",
+        },
         CALENDAR,
     ],
     needs: Needs { min_observations: 1, min_seasons: 0, positive: false, uses_covariates: false },
@@ -89,6 +96,8 @@ pub struct Combination {
     pub how: Middle,
     /// Steps of a season; by the frequency when `None`.
     pub season_length: Option<usize>,
+    /// The furthest step that members learn; by the frequency when `None`.
+    pub horizon: Option<usize>,
     /// Whose holidays are looked at.
     pub calendar: String,
 }
@@ -99,6 +108,7 @@ impl Default for Combination {
             methods: "default".into(),
             how: Middle::Mean,
             season_length: None,
+            horizon: None,
             calendar: CALENDAR.default.into(),
         }
     }
@@ -146,6 +156,7 @@ impl CombinationForecaster {
                 let entry = entry(name)?;
                 let shared = [
                     (SEASON_LENGTH.name, params.season_length.map(|m| json!(m))),
+                    ("horizon", params.horizon.map(|h| json!(h))),
                     (CALENDAR.name, Some(json!(params.calendar))),
                 ];
                 let known = |name: &str| entry.params.iter().any(|p| p.name == name);

@@ -226,12 +226,14 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(name: &str, mut params: Params, season_length: Option<usize>) -> Result<Self> {
+    fn new(name: &str, mut params: Params, all: &Auto) -> Result<Self> {
         let entry = entry(name)?;
-        if let Some(m) = season_length
-            && entry.params.iter().any(|p| p.name == "season_length")
-        {
-            params.insert("season_length".into(), json!(m));
+        for (shared, value) in [("season_length", all.season_length), ("horizon", all.horizon)] {
+            if let Some(value) = value
+                && entry.params.iter().any(|p| p.name == shared)
+            {
+                params.insert(shared.into(), json!(value));
+            }
         }
         Ok(Self { entry, model: (entry.build)(&params)?, params })
     }
@@ -265,7 +267,7 @@ impl AutoForecaster {
                 .map(|(name, params_json)| {
                     let own: Params = serde_json::from_str(params_json)
                         .map_err(|source| Error::Saved { what: format!("pool entry {name}"), source })?;
-                    Candidate::new(name, own, params.season_length)
+                    Candidate::new(name, own, &params)
                 })
                 .collect()
         };
@@ -280,7 +282,7 @@ impl AutoForecaster {
                     )));
                 }
                 let all = || -> Result<Vec<Candidate>> {
-                    names.iter().map(|n| Candidate::new(n, Params::new(), params.season_length)).collect()
+                    names.iter().map(|n| Candidate::new(n, Params::new(), &params)).collect()
                 };
                 [all()?, all()?]
             }

@@ -80,7 +80,10 @@ const fn spec(
 /// The parameters of all of them.
 pub(crate) const PARAMS: &[ParamSpec] = &[
     SEASON_LENGTH,
-    CALENDAR,
+    ParamSpec {
+        summary: "whose holidays and festivals come as factors; none and plain: no region's",
+        ..CALENDAR
+    },
     spec(
         "horizon",
         ParamKind::Integer { min: 1, max: 1000 },

@@ -151,6 +151,8 @@ impl Reading<'_> {
     /// What a network is given of some origins.
     pub(super) fn batch(&self, origins: &[Origin], device: &Device) -> Batch {
         let Self { plan, members, scaler, .. } = self;
+        // Columns that lead stand behind the series.
+        let series = plan.categories.iter().rposition(|c| *c).filter(|_| plan.by_series);
         let read: Vec<Read> = origins
             .par_iter()
             .map(|origin| {
@@ -165,7 +167,7 @@ impl Reading<'_> {
                     let mut column = 0;
                     for (k, (v, category)) in row.iter().zip(&plan.categories).enumerate() {
                         if *category {
-                            let hidden = origin.nameless && plan.by_series && k + 1 == plan.categories.len();
+                            let hidden = origin.nameless && Some(k) == series;
                             codes.push(if v.is_finite() && !hidden { *v as i64 + 1 } else { 0 });
                         } else {
                             numbers.push(scaler.scaled(column, *v, FAR));

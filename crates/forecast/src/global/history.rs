@@ -114,6 +114,12 @@ impl History {
         self.between(o.saturating_sub(w), o)
     }
 
+    /// The mean of their sizes, whatever their signs.
+    pub(crate) fn size(&self, o: usize, w: usize) -> f64 {
+        let last = &self.y[o.saturating_sub(w)..o];
+        last.iter().map(|v| v.abs()).sum::<f64>() / last.len().max(1) as f64
+    }
+
     /// Their standard deviation.
     pub(crate) fn spread(&self, o: usize, w: usize) -> f64 {
         let from = o.saturating_sub(w);

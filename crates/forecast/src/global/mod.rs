@@ -240,7 +240,9 @@ pub(crate) fn counts(panel: &Panel) -> (bool, bool) {
 pub(crate) fn level_of(plan: &Plan, history: &History, o: usize) -> f64 {
     let near = history.level(o, plan.recent()).abs();
     let far = history.level(o, 8 * plan.recent()).abs();
-    let scale = near.max(0.2 * far);
+    // What is above and below zero by turns has a mean of rounding errors. Where nothing is below, the level is larger.
+    let size = history.size(o, 8 * plan.recent());
+    let scale = near.max(0.2 * far).max(0.1 * size);
     if scale > 0.0 && scale.is_finite() { scale } else { 1.0 }
 }
 

@@ -39,8 +39,8 @@
 //! | `max_rows` | 60000 | rows learnt from at most, drawn at random | 1000 to 10000000 |
 //! | `epochs` | 8 | rounds in which the network is trained, at most; 0: no network | 0 to 1000 |
 //!
-//! Quantiles come from the errors on the steps held out. What lies beyond a series' own range of prices, by more than a
-//! tenth of that range, is not forecast.
+//! Quantiles come from the errors on the steps held out. What lies beyond a series' own range of prices by more than a
+//! tenth of that range is not forecast, but for rungs of its group's ladder.
 
 mod doubt;
 mod fitted;

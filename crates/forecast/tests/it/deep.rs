@@ -2,7 +2,9 @@
 
 use super::global::{mean, promoted, shop};
 use tradewind_core::{Ahead, FittedForecaster, Forecast, Freq, Panel, Params, Run};
+use tradewind_forecast::Options;
 use tradewind_forecast::backtest::{self, Backtest};
+use tradewind_forecast::forecasting::forecaster;
 
 const KINDS: [&str; 6] = ["mlp", "lstm", "gru", "cnn_gru", "tcn", "patch_transformer"];
 const DAYS: usize = 240;
@@ -106,4 +108,44 @@ fn what_cannot_be_is_said() {
     let saved = fit("gru", r#"{"epochs": 1}"#, &shop(60, 0)).unwrap().save().unwrap();
     let e = (tradewind_forecast::entry("lstm").unwrap().load)(saved).err().unwrap().to_string();
     assert!(e.contains("lstm"), "{e}");
+}
+
+#[test]
+fn what_balances_about_zero_is_divided_by_its_size() {
+    // Weeks whose sums are rounding errors.
+    let week = |t: usize, k: usize| 0.1 * (1 + k) as f64 * ((t + k) % 7) as f64 - 0.3 * (1 + k) as f64;
+    let series = (0..8).map(|k| (format!("s{k}"), 0, (0..280).map(|t| week(t, k)).collect()));
+    let panel = Panel::from_series(Freq::DAILY, series.collect()).unwrap();
+    for kind in ["mlp", "global"] {
+        let params = if kind == "mlp" { r#"{"epochs": 5}"# } else { r#"{"scaling": "level"}"# };
+        let f = fit(kind, params, &panel).unwrap().predict(&Run::new(1), &Ahead::new(14, &[])).unwrap();
+        for k in 0..8 {
+            let (mut off, mut size) = (0.0, 0.0);
+            for step in 0..14 {
+                off += (f.mean(k)[step] - week(280 + step, k)).abs();
+                size += week(280 + step, k).abs();
+            }
+            assert!(off < 0.3 * size, "{kind} {k}: {off} of {size}");
+        }
+    }
+}
+
+#[test]
+fn members_of_others_learn_the_steps_wanted() {
+    let panel = shop(DAYS, 45);
+    let options = Options::new(45, &[]);
+    let told = |model: &str, params: &str| {
+        let params: Params = serde_json::from_str(params).unwrap();
+        let fitted = forecaster(model, &params, &options).unwrap().fit(&Run::new(1), &panel).unwrap();
+        ahead(&*fitted, &panel, 45)
+    };
+    let alone = told("global", "{}");
+    let (member, pool) =
+        (told("combination", r#"{"methods": "global"}"#), told("auto", r#"{"pool": "global"}"#));
+    let near = ahead(&*fit("global", r#"{"horizon": 28}"#, &panel).unwrap(), &panel, 45);
+    for k in 0..40 {
+        assert_eq!(member.mean(k), alone.mean(k));
+        assert_eq!(pool.mean(k), alone.mean(k));
+    }
+    assert!((0..40).any(|k| near.mean(k) != alone.mean(k)));
 }
