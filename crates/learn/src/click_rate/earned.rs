@@ -187,6 +187,8 @@ impl Earned {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
     use super::*;
     use rand::RngExt;
 
