@@ -27,6 +27,22 @@ pub(crate) fn quick() -> WorkerSettings {
     }
 }
 
+/// The answer, if it comes in two minutes: a test that waits for ever tells nobody what it waits for.
+pub(crate) async fn in_time<T>(what: &str, comes: impl Future<Output = T>) -> T {
+    let limit = tokio::time::timeout(Duration::from_secs(120), comes);
+    limit.await.unwrap_or_else(|_| panic!("still waiting: {what}"))
+}
+
+/// Waits for what must come to pass.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    in_time(what, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 pub(crate) fn step(name: &str, after: &[&str]) -> Step {
     let backoff = Backoff { first_s: 0.02, factor: 2.0, max_s: 0.1, jitter: 0.5 };
     Step { retries: 0, backoff, timeout_s: 0.0, ..Step::new(name, after) }
@@ -258,16 +274,15 @@ async fn a_step_out_of_time_and_a_cancelled_run_end() {
             let stop = stop.clone();
             async move {
                 // Seen from outside: b runs out of time, c tells how far it is.
-                loop {
+                until("b out of time, c on its way", async || {
                     let steps = jobs.steps(run).await.unwrap();
-                    if steps[1].state == State::Failed && steps[2].done == 3 {
-                        assert_eq!((steps[2].total, steps[2].message.as_str()), (10, "halfway"));
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
+                    steps[1].state == State::Failed && steps[2].done == 3
+                })
+                .await;
+                let c = &jobs.steps(run).await.unwrap()[2];
+                assert_eq!((c.total, c.message.as_str()), (10, "halfway"));
                 jobs.cancel(run).await.unwrap();
-                jobs.wait(run).await.unwrap();
+                in_time("a run ends", jobs.wait(run)).await.unwrap();
                 stop.stop();
             }
         };

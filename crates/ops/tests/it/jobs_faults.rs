@@ -1,7 +1,7 @@
 //! Jobs when things break: processes killed, leases lapsed, databases away.
 
 use crate::databases;
-use crate::jobs::{diamond, is_empty, plain, quick};
+use crate::jobs::{diamond, in_time, is_empty, plain, quick, until};
 use parking_lot::Mutex;
 use sqlx::{AnyConnection, Connection, Executor};
 use std::io::Write;
@@ -257,13 +257,14 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
         let jobs = Jobs::new(database, dir.path());
         jobs.define(&pipeline).await.unwrap();
         let run = jobs.enqueue(NewRun::of("shop")).await.unwrap();
-        let settings = WorkerSettings { lease: Duration::from_millis(400), ..quick() };
+        let settings = WorkerSettings { lease: Duration::from_millis(1_500), ..quick() };
         let frozen = Arc::new(AtomicBool::new(true));
+        let stands = Arc::new(AtomicBool::new(false));
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let works = |who: &'static str| {
             let mut works = Works::default();
             for step in &pipeline.steps {
-                let (frozen, said) = (frozen.clone(), said.clone());
+                let (frozen, stands, said) = (frozen.clone(), stands.clone(), said.clone());
                 works.add(
                     "shop",
                     &step.name,
@@ -271,6 +272,7 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
                         |_| Ok(Fingerprint::of_bytes(b"")),
                         move |context| {
                             while who == "first" && frozen.load(Ordering::Relaxed) {
+                                stands.store(true, Ordering::Relaxed);
                                 std::thread::sleep(Duration::from_millis(5));
                             }
                             said.lock().push(format!("{who} {}", context.step()));
@@ -288,9 +290,8 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
         let stuck =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let handle = stuck.spawn(async move { first.run(&Stop::default()).await });
-        while jobs.steps(run).await.unwrap()[0].state != State::Running {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Not as soon as the database has it as running: the step is begun after that.
+        until("the first stands in a", async || stands.load(Ordering::Relaxed)).await;
         handle.abort();
         // The wall clock jumps a day on, and a day back: no lease lapses by that.
         let second = works("second");
@@ -301,7 +302,7 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
                 tokio::time::sleep(Duration::from_millis(60)).await;
                 assert_eq!(jobs.steps(run).await.unwrap()[0].losses, 0, "too early");
             }
-            jobs.wait(run).await.unwrap();
+            in_time("a run ends", jobs.wait(run)).await.unwrap();
             stop.stop();
         };
         let (worked, ()) = tokio::join!(second.run(&stop), control);
@@ -310,9 +311,7 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
         assert_eq!(jobs.steps(run).await.unwrap()[0].losses, 1);
         let before = jobs.steps(run).await.unwrap();
         frozen.store(false, Ordering::Relaxed);
-        while !said.lock().iter().any(|text| text == "first a") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the first is through a", async || said.lock().iter().any(|text| text == "first a")).await;
         stuck.shutdown_background();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(jobs.steps(run).await.unwrap(), before);
@@ -332,10 +331,10 @@ async fn a_living_worker_that_was_ended_begins_anew() {
         let jobs = Jobs::new(database, dir.path());
         jobs.define(&pipeline).await.unwrap();
         let run = jobs.enqueue(NewRun::of("shop")).await.unwrap();
-        let stopped = Arc::new(AtomicBool::new(false));
+        let (begun, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut works = Works::default();
         for step in &pipeline.steps {
-            let stopped = stopped.clone();
+            let (begun, stopped) = (begun.clone(), stopped.clone());
             works.add(
                 "shop",
                 &step.name,
@@ -344,6 +343,7 @@ async fn a_living_worker_that_was_ended_begins_anew() {
                     move |context| {
                         // The first attempt at a goes on until it is told to stop.
                         while (context.step(), context.attempt()) == ("a", 1) {
+                            begun.store(true, Ordering::Relaxed);
                             if context.cancelled() {
                                 stopped.store(true, Ordering::Relaxed);
                                 break;
@@ -358,9 +358,7 @@ async fn a_living_worker_that_was_ended_begins_anew() {
         let settings = WorkerSettings { lease: Duration::from_millis(2_000), ..quick() };
         let worker = Worker::new(jobs.clone(), works).with(settings);
         let control = async {
-            while jobs.steps(run).await.unwrap()[0].state != State::Running {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until("a has begun", async || begun.load(Ordering::Relaxed)).await;
             // As another worker would: end it, let go of its step.
             for statement in [
                 "UPDATE jobs_worker SET ended = 1",
@@ -424,7 +422,7 @@ async fn a_database_that_is_away_for_a_while_is_waited_for() {
             admin.execute(sqlx::AssertSqlSafe(allow(true))).await.unwrap();
         }
         for &run in &acknowledged {
-            jobs.wait(run).await.unwrap();
+            in_time("a run ends", jobs.wait(run)).await.unwrap();
         }
         stop.stop();
     };

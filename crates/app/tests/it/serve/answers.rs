@@ -279,6 +279,15 @@ fn every_kind_answers_and_names_its_version() {
     assert_eq!(json!(lines), predicted["predictions"]);
 }
 
+/// Asks for an end when it goes out of scope.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn champions_change_while_they_are_asked() {
     let (mut shop, key) = shop("");
@@ -301,6 +310,8 @@ fn champions_change_while_they_are_asked() {
                 }
             });
         }
+        // Those who ask end with what is said here, a fault included.
+        let _end = Ends(&stop);
         for number in [2, 1, 2] {
             for model in ["forecasts", "recommendations", "trends"] {
                 promote(&folder, &format!("{model}@{number}"));
@@ -311,7 +322,6 @@ fn champions_change_while_they_are_asked() {
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let seen = seen.into_inner().unwrap();
     assert_eq!(seen.len(), 6, "{seen:?} in {} answers", asked.into_inner());
