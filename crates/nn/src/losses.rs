@@ -1,4 +1,7 @@
 //! What training makes small. Each gives the mean over all elements (or over those of a mask), as a tensor of one number.
+//!
+//! A mask is one where an element counts and zero where it does not, or a weight; it has the dimensions of the truth or of
+//! the loss. Where it is zero and as large as the truth, the truth may be anything, NaN too.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, log_softmax, softplus};
@@ -9,21 +12,48 @@ const TINY: f64 = 1e-6;
 /// The least `alpha` of [`negative_binomial`].
 pub const ALPHA_MIN: f64 = 1e-3;
 
+/// Numbers that are added up in one go: more of them at once are added in an order that depends on the threads.
+const AT_ONCE: usize = 1 << 21;
+
+/// The same on any number of threads.
+fn sum<const D: usize>(each: Tensor<D>) -> Tensor<1> {
+    let n = each.shape().num_elements();
+    if n <= AT_ONCE {
+        return each.sum();
+    }
+    let (rows, each) = (n / AT_ONCE, each.reshape([n]));
+    let whole = each.clone().slice([0..rows * AT_ONCE]).reshape([rows, AT_ONCE]).sum_dim(1).sum();
+    if n == rows * AT_ONCE { whole } else { whole + each.slice([rows * AT_ONCE..n]).sum() }
+}
+
 fn mean<const D: usize>(each: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
     match mask {
-        None => each.mean(),
-        Some(mask) => (each * mask.clone()).sum() / (mask.sum() + TINY),
+        None => {
+            let n = each.shape().num_elements();
+            sum(each) / n as f64
+        }
+        Some(mask) => sum(each * mask.clone()) / (sum(mask) + TINY),
+    }
+}
+
+/// The truth with zeros for what does not count, since no weight makes NaN vanish.
+fn counted<const D: usize>(truth: Tensor<D>, mask: Option<&Tensor<D>>) -> Tensor<D> {
+    match mask.filter(|mask| mask.dims() == truth.dims()) {
+        Some(mask) => truth.mask_fill(mask.clone().equal_elem(0.0), 0.0),
+        None => truth,
     }
 }
 
 /// Squared error.
 pub fn mse<const D: usize>(told: Tensor<D>, truth: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let off = told - truth;
     mean(off.clone() * off, mask)
 }
 
 /// Absolute error.
 pub fn mae<const D: usize>(told: Tensor<D>, truth: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     mean((told - truth).abs(), mask)
 }
 
@@ -34,6 +64,7 @@ pub fn huber<const D: usize>(
     delta: f64,
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let size = (told - truth).abs();
     let near = size.clone().clamp_max(delta);
     // With n = min(|e|, δ): n (|e| - n/2).
@@ -47,6 +78,7 @@ pub fn pinball<const D: usize>(
     levels: &[f32],
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let device = told.device();
     let mut shape = [1; D];
     shape[D - 1] = levels.len();
@@ -60,12 +92,13 @@ pub fn pinball<const D: usize>(
 pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     let told = log_softmax(scores, 1);
     let hit = told.clone().gather(1, classes.unsqueeze_dim(1));
-    let exact = hit.mean().neg();
-    if smoothing > 0.0 { exact * (1.0 - smoothing) + told.mean().neg() * smoothing } else { exact }
+    let exact = mean(hit, None).neg();
+    if smoothing > 0.0 { exact * (1.0 - smoothing) + mean(told, None).neg() * smoothing } else { exact }
 }
 
 /// Binary cross-entropy of scores before the sigmoid.
 pub fn bce<const D: usize>(scores: Tensor<D>, truth: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     // max(s, 0) - s·y + ln(1 + e^-|s|)
     mean(softplus(scores.clone(), 1.0) - scores * truth, mask)
 }
@@ -77,7 +110,7 @@ pub fn focal<const D: usize>(scores: Tensor<D>, truth: Tensor<D>, gamma: f64, al
     let right = log_sigmoid(signed.clone());
     let wrong = log_sigmoid(signed.neg()) * gamma;
     let weight = truth * (2.0 * alpha - 1.0) + (1.0 - alpha);
-    (right * wrong.exp() * weight).mean().neg()
+    mean(right * wrong.exp() * weight, None).neg()
 }
 
 /// `ln Γ(x)` for `x > 0`, by Stirling's series six steps further up; its gradient follows.
@@ -96,6 +129,7 @@ pub fn ln_gamma<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// Poisson: `log_rate` is the logarithm of the mean. Without the part that depends on the truth alone.
 pub fn poisson<const D: usize>(log_rate: Tensor<D>, truth: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     mean(log_rate.clone().exp() - truth * log_rate, mask)
 }
 
@@ -107,6 +141,7 @@ pub fn negative_binomial<const D: usize>(
     truth: Tensor<D>,
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let alpha = alpha.clamp_min(ALPHA_MIN);
     let r = alpha.clone().recip();
     let spread = (alpha * centre.clone()).log1p();
@@ -125,6 +160,7 @@ pub fn gaussian<const D: usize>(
     truth: Tensor<D>,
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let z = (truth - centre) / (scale.clone() + TINY);
     mean(z.clone() * z * 0.5 + (scale + TINY).log() + 0.5 * (2.0 * std::f64::consts::PI).ln(), mask)
 }
@@ -137,6 +173,7 @@ pub fn student_t<const D: usize>(
     truth: Tensor<D>,
     mask: Option<Tensor<D>>,
 ) -> Tensor<1> {
+    let truth = counted(truth, mask.as_ref());
     let z = (truth - centre) / (scale.clone() + TINY);
     let half = (freedom.clone() + 1.0) * 0.5;
     let likelihood = ln_gamma(half.clone())
@@ -149,7 +186,7 @@ pub fn student_t<const D: usize>(
 
 /// Bayesian personalised ranking (Rendle et al. 2009): what was taken shall score above what was not.
 pub fn bpr<const D: usize>(taken: Tensor<D>, other: Tensor<D>) -> Tensor<1> {
-    softplus(other - taken, 1.0).mean()
+    mean(softplus(other - taken, 1.0), None)
 }
 
 /// Softmax over what was taken, `[rows, 1]`, and a sample of what was not, `[rows, n]`; `log_share` is how often each of

@@ -66,7 +66,7 @@ pub trait Task {
 pub struct TrainParams {
     /// Times that all rows are gone over, 10.
     pub epochs: usize,
-    /// Rows of a batch, 64.
+    /// Rows of a batch, 64; the last of an epoch may have one more.
     pub batch: usize,
     /// Batches whose gradients are added up before a step, 1.
     pub accumulate: usize,
@@ -158,7 +158,7 @@ pub fn train<T: Task>(
     if n == 0 {
         return Err(Error::NotEnoughData { what: "training a network".to_owned(), needed: 1, got: 0 });
     }
-    let batches = n.div_ceil(params.batch);
+    let batches = batches_of(n, params.batch);
     let steps = (batches.div_ceil(params.accumulate) * params.epochs) as u64;
     let mut optimiser = Optimiser::new(params.optimiser.clone())?;
     let (mut network, mut curve, mut plateau) = (network, Vec::<Epoch>::new(), Plateau::default());
@@ -235,6 +235,13 @@ pub fn train<T: Task>(
     Ok(Trained { network: best_network.unwrap_or(network), best: better(&curve), curve })
 }
 
+/// Batches of an epoch. A row that would be left over by itself goes with the last: it has no spread that a layer could bring
+/// to one.
+fn batches_of(n: usize, batch: usize) -> usize {
+    let alone = batch > 1 && n > batch && n % batch == 1;
+    n.div_ceil(batch) - usize::from(alone)
+}
+
 /// The batches of an epoch.
 fn order<T: Task>(run: &Run, task: &T, n: usize, params: &TrainParams, epoch: usize) -> Vec<Vec<usize>> {
     let mut rng = run.rng(SHUFFLE + epoch as u64);
@@ -244,7 +251,10 @@ fn order<T: Task>(run: &Run, task: &T, n: usize, params: &TrainParams, epoch: us
         // Like lengths side by side, still in another order each epoch; then whole batches are shuffled.
         rows.sort_by_key(|row| task.length(*row));
     }
-    let mut batches: Vec<Vec<usize>> = rows.chunks(params.batch).map(<[usize]>::to_vec).collect();
+    let whole = (batches_of(n, params.batch) - 1) * params.batch;
+    let (before, last) = rows.split_at(whole);
+    let mut batches: Vec<Vec<usize>> = before.chunks(params.batch).map(<[usize]>::to_vec).collect();
+    batches.push(last.to_vec());
     if params.by_length {
         batches.shuffle(&mut rng);
     }

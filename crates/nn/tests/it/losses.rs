@@ -1,5 +1,7 @@
 //! Losses against their formulas in double precision, and their gradients against slopes.
 
+use rand::RngExt;
+use tradewind_core::Run;
 use tradewind_nn::burn::tensor::{Device, Int, Tensor, TensorData};
 use tradewind_nn::losses;
 
@@ -219,4 +221,55 @@ fn counts_that_spread_no_wider_than_chance_cost_what_a_poisson_count_does() {
 fn a_mask_leaves_out_what_it_covers() {
     let told = losses::mse(row(&[1.0, 5.0, 3.0]), row(&[0.0, 0.0, 1.0]), Some(row(&[1.0, 0.0, 1.0])));
     assert!((losses::value(&told) - 2.5).abs() < 1e-5);
+}
+
+#[test]
+fn what_a_mask_covers_may_be_unknown() {
+    let (truth, mask) = ([0.0, f64::NAN, 1.0], [1.0, 0.0, 2.0]);
+    type Loss = fn(Tensor<2>, Tensor<2>, Option<Tensor<2>>) -> Tensor<1>;
+    let all: [(&str, Loss); 9] = [
+        ("mse", losses::mse),
+        ("mae", losses::mae),
+        ("huber", |x, y, m| losses::huber(x, y, 1.0, m)),
+        ("pinball", |x, y, m| losses::pinball(x, y, &[0.3], m)),
+        ("bce", losses::bce),
+        ("poisson", losses::poisson),
+        ("negative binomial", |x, y, m| losses::negative_binomial(x.exp(), y.ones_like(), y, m)),
+        ("gaussian", |x, y, m| losses::gaussian(x.clone(), x.exp(), y, m)),
+        ("student", |x, y, m| losses::student_t(x.clone(), x.clone().exp(), x.exp() + 1.0, y, m)),
+    ];
+    for (name, loss) in all {
+        let of = |truth: &[f64]| {
+            let x = row(&[1.0, 5.0, 3.0]).require_grad();
+            let told = loss(x.clone(), row(truth), Some(row(&mask)));
+            let slopes = x.grad(&told.backward()).unwrap().into_data().try_to_vec::<f32>().unwrap();
+            (losses::value(&told), slopes)
+        };
+        let (told, slopes) = of(&truth);
+        assert!(told.is_finite() && slopes[0] != 0.0 && slopes[1] == 0.0, "{name}: {told} {slopes:?}");
+        assert_eq!((told, slopes), of(&[0.0, 0.0, 1.0]), "{name}");
+    }
+}
+
+#[test]
+fn millions_of_numbers_add_up_to_the_same_on_any_number_of_threads() {
+    let n = (5 << 20) + 3;
+    let mut rng = Run::new(7).rng(0);
+    let values: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let exact = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n as f64;
+    let told = |threads: usize| {
+        Run::new(1).with_threads(threads).install(|| {
+            let device = device();
+            let x = Tensor::<2>::from_data(TensorData::new(values.clone(), [1, n]), &device).require_grad();
+            let told = losses::mse(x.clone(), x.zeros_like(), None);
+            let slope = x.grad(&told.backward()).unwrap().slice([0..1, n - 1..n]).into_scalar::<f32>();
+            (losses::value(&told), slope)
+        })
+    };
+    let (one, slope) = told(1);
+    assert!((one - exact).abs() < 1e-5, "{one} {exact}");
+    assert!((slope - 2.0 * values[n - 1] / n as f32).abs() < 1e-12, "{slope}");
+    for threads in [2, 3, 5] {
+        assert_eq!(told(threads), (one, slope), "{threads} threads");
+    }
 }

@@ -1,6 +1,7 @@
 //! A recurrent network that learns to tell the sum of what it was shown.
 
 use rand::RngExt;
+use std::cell::RefCell;
 use tradewind_core::{ErrorKind, Fault, Result, Run};
 use tradewind_nn::burn::module::{Module, Param};
 use tradewind_nn::burn::tensor::{Device, Tensor, TensorData};
@@ -164,6 +165,39 @@ fn a_checkpoint_is_read_whatever_the_schedule() {
         };
         let told = train(&Run::new(1), &task, task.network(0.0), &params, None, keep).unwrap();
         assert_eq!(Checkpoint::from_bytes(&kept).unwrap().curve(), told.curve);
+    }
+}
+
+#[test]
+fn no_row_is_a_batch_by_itself() {
+    struct Sizes(Sums, RefCell<Vec<usize>>);
+    impl Task for Sizes {
+        type Network = Summing;
+        fn rows(&self) -> usize {
+            self.0.rows
+        }
+        fn loss(&self, network: &Summing, rows: &[usize], noise: &mut Noise) -> Result<Tensor<1>> {
+            self.1.borrow_mut().push(rows.len());
+            self.0.loss(network, rows, noise)
+        }
+        fn validate(&self, _: &Summing) -> Result<Option<f64>> {
+            Ok(None)
+        }
+    }
+    for (rows, batch, sizes) in [
+        (65, 32, vec![32, 33]),
+        (66, 32, vec![32, 32, 2]),
+        (64, 32, vec![32, 32]),
+        (33, 32, vec![33]),
+        (5, 32, vec![5]),
+        (1, 32, vec![1]),
+        (3, 1, vec![1, 1, 1]),
+    ] {
+        let task = Sizes(Sums::new(rows), RefCell::default());
+        let params = TrainParams { epochs: 1, batch, ..params() };
+        let network = task.0.network(0.0);
+        train(&Run::new(1), &task, network, &params, None, &mut |_| Ok(true)).unwrap();
+        assert_eq!(task.1.into_inner(), sizes, "{rows} rows by {batch}");
     }
 }
 
