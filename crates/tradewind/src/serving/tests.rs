@@ -50,7 +50,7 @@ fn request(kind: Kind) -> Request {
             ..ForecastsRequest::default()
         }),
         Kind::Prices => Request::Prices(PricesRequest {
-            params: params(json!({ "n_rounds": 10, "max_rows": 2000 })),
+            params: params(json!({ "n_rounds": 10, "max_rows": 2000, "epochs": 2 })),
             horizon: 7,
             ..PricesRequest::default()
         }),

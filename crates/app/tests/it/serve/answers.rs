@@ -44,7 +44,7 @@ fn versions() -> &'static (tempfile::TempDir, Vec<(NewVersion, std::path::PathBu
             (
                 "prices",
                 Request::Prices(PricesRequest {
-                    params: params(json!({ "n_rounds": 10, "max_rows": 2000 })),
+                    params: params(json!({ "n_rounds": 10, "max_rows": 2000, "epochs": 2 })),
                     horizon: 7,
                     ..PricesRequest::default()
                 }),
