@@ -33,7 +33,8 @@
 //! Counts are learnt by the likelihood of a Poisson variable in units of the series' level and weighted by it, other values
 //! by absolute error in these units. Events of the calendar's region are put in after the network, as factors that the sum
 //! of all series tells clearly. A tenth of the history, in blocks of twice the horizon, is held out: training ends by
-//! it, and quantiles come from the errors there, by how large the forecast is and how far ahead.
+//! it, and quantiles come from the errors there, by how large the forecast is and how far ahead. At both ends of a block
+//! steps ahead are ahead of origins learnt from, too; judging without these gained nothing.
 
 pub(crate) mod body;
 mod events;
