@@ -22,8 +22,9 @@ fn sum<const D: usize>(each: Tensor<D>) -> Tensor<1> {
         return each.sum();
     }
     let (rows, each) = (n / AT_ONCE, each.reshape([n]));
-    let whole = each.clone().slice([0..rows * AT_ONCE]).reshape([rows, AT_ONCE]).sum_dim(1).sum();
-    if n == rows * AT_ONCE { whole } else { whole + each.slice([rows * AT_ONCE..n]).sum() }
+    let whole = rows * AT_ONCE;
+    let told = each.clone().narrow(0, 0, whole).reshape([rows, AT_ONCE]).sum_dim(1).sum();
+    if n == whole { told } else { told + each.narrow(0, whole, n - whole).sum() }
 }
 
 fn mean<const D: usize>(each: Tensor<D>, mask: Option<Tensor<D>>) -> Tensor<1> {
