@@ -261,7 +261,7 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
         let frozen = Arc::new(AtomicBool::new(true));
         let stands = Arc::new(AtomicBool::new(false));
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
-        let works = |who: &'static str| {
+        let works = |who: &'static str, jobs: Jobs| {
             let mut works = Works::default();
             for step in &pipeline.steps {
                 let (frozen, stands, said) = (frozen.clone(), stands.clone(), said.clone());
@@ -283,18 +283,21 @@ async fn a_worker_whose_lease_lapsed_cannot_commit() {
                     )),
                 );
             }
-            Worker::new(jobs.clone(), works).with(settings)
+            Worker::new(jobs, works).with(settings)
         };
-        // The first takes `a` on a runtime of its own, which then stops for good but for the step's thread.
-        let first = works("first");
+        // The first takes `a` on a runtime of its own, which then stops for good but for the step's thread; so its
+        // connections are its own.
         let stuck =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (url, time) = (fresh.url.clone(), clock.clone());
+        let own = stuck.spawn(async move { Database::open(&url, time).await.unwrap() }).await.unwrap();
+        let first = works("first", Jobs::new(own, dir.path()));
         let handle = stuck.spawn(async move { first.run(&Stop::default()).await });
         // Not as soon as the database has it as running: the step is begun after that.
         until("the first stands in a", async || stands.load(Ordering::Relaxed)).await;
         handle.abort();
         // The wall clock jumps a day on, and a day back: no lease lapses by that.
-        let second = works("second");
+        let second = works("second", jobs.clone());
         let stop = Stop::default();
         let control = async {
             for at in [1_000_000 + 86_400_000, 1_000_000 - 86_400_000] {
