@@ -12,7 +12,7 @@ const TINY: f64 = 1e-6;
 /// The least `alpha` of [`negative_binomial`].
 pub const ALPHA_MIN: f64 = 1e-3;
 
-/// Numbers that are added up in one go: more of them at once are added in an order that depends on the threads.
+/// Numbers that are added up in one go: from twice as many on, the order depends on the threads.
 const AT_ONCE: usize = 1 << 21;
 
 /// The same on any number of threads.
